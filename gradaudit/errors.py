@@ -1,0 +1,37 @@
+"""The tree of errors, each of which ends a command with exit status 2.
+
+    GradauditError
+    ├── ConfigError      a bad argument, option or configuration file
+    ├── SubjectError     the subject cannot be imported, fails, or is no subject
+    ├── TraceError       the step cannot be traced, or there is nothing in it to audit
+    ├── OutputError      a report cannot be written
+    └── DisagreementError  TensorFlow's own tape contradicts a verdict: a defect of gradaudit
+
+Each message says what happened, names the culprit and gives the next step.
+"""
+
+from __future__ import annotations
+
+
+class GradauditError(Exception):
+    """Base of all errors that gradaudit raises on purpose."""
+
+
+class ConfigError(GradauditError):
+    """A bad argument, option or configuration file."""
+
+
+class SubjectError(GradauditError):
+    """The subject cannot be imported, fails, or does not return what it should."""
+
+
+class TraceError(GradauditError):
+    """The step cannot be traced, or there is nothing in it to audit."""
+
+
+class OutputError(GradauditError):
+    """A report cannot be written."""
+
+
+class DisagreementError(GradauditError):
+    """TensorFlow's own tape contradicts a verdict: a defect of gradaudit."""

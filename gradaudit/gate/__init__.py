@@ -1,0 +1,1 @@
+"""Decides from a report whether the run fails."""

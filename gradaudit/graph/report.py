@@ -1,0 +1,161 @@
+"""What an audit found, and several audits as one report: plain values that every format is written from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import networkx
+
+from gradaudit.graph.verdicts import STATUSES, Cause, Finding, Group, Objective, Source, Status, Verdict
+
+SCHEMA = "gradaudit.report/1"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The answer for one subject in one scenario.
+
+    `graph` runs from the losses back to the variables. Its nodes carry `kind` ("objective", "term", "op" or "variable"),
+    `op_type`, `layer`, `source` (a `Source` or None), op nodes that are a named model output also `output`, variable nodes
+    `path` and `status`; its edges run from consumer to producer and carry `flow` ("passes", "blocked", "zero" or "opaque").
+    """
+
+    subject: str
+    scenario: str | None
+    objectives: tuple[Objective, ...]
+    variables: tuple[Verdict, ...]
+    groups: tuple[Group, ...]
+    findings: tuple[Finding, ...]
+    graph: networkx.DiGraph = field(repr=False, compare=False)
+    optimizer: str | None = None
+    notes: tuple[str, ...] = ()
+    """Remarks on the audit itself, such as that weights had to be allocated."""
+    weights_allocated: bool = True
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    """Wall time of each phase: build, trace, analyse."""
+
+    def count(self, status: Status) -> int:
+        """How many variables have this status."""
+        return sum(1 for verdict in self.variables if verdict.status == status)
+
+    @property
+    def parameters(self) -> int:
+        """Number of scalars in all variables."""
+        return sum(verdict.parameters for verdict in self.variables)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the JSON report holds for this audit."""
+        counts = Counter(verdict.status for verdict in self.variables)
+        return {
+            "subject": self.subject,
+            "scenario": self.scenario,
+            "summary": {"variables": len(self.variables), **{status: counts[status] for status in STATUSES}},
+            "optimizer": self.optimizer,
+            "weights_allocated": self.weights_allocated,
+            "notes": list(self.notes),
+            "objectives": [_objective(objective) for objective in self.objectives],
+            "variables": [_verdict(verdict) for verdict in self.variables],
+            "groups": [_group(group) for group in self.groups],
+            "findings": [_finding(finding) for finding in self.findings],
+            "seconds": {phase: round(seconds, 3) for phase, seconds in self.seconds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Several audits made by one run of the tool."""
+
+    tool: dict[str, str]
+    environment: dict[str, str]
+    audits: tuple[Audit, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole JSON report."""
+        return {
+            "schema": SCHEMA,
+            "tool": self.tool,
+            "environment": self.environment,
+            "audits": [audit.to_dict() for audit in self.audits],
+        }
+
+
+def _objective(objective: Objective) -> dict[str, Any]:
+    return {
+        "name": objective.name,
+        "source": _source(objective.source),
+        "terms": [
+            {
+                "name": term.name,
+                "kind": term.kind,
+                "weight": term.weight,
+                "trains": term.trains,
+                "source": _source(term.source),
+            }
+            for term in objective.terms
+        ],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "path": verdict.path,
+        "shape": list(verdict.shape),
+        "dtype": verdict.dtype,
+        "status": verdict.status,
+        "tape": verdict.tape,
+        "terms": list(verdict.terms),
+        "outputs": list(verdict.outputs),
+        "cause": _cause(verdict.cause),
+    }
+
+
+def _cause(cause: Cause | None) -> dict[str, Any] | None:
+    if cause is None:
+        return None
+    return {
+        "kind": cause.kind,
+        "op_type": cause.op_type,
+        "layer": cause.layer,
+        "output": ", ".join(cause.outputs) or None,
+        "outputs": list(cause.outputs),
+        "source": _source(cause.source),
+        "message": cause.message,
+        "fix": cause.fix,
+        "chain": list(cause.chain),
+        "blocks": [
+            {"op_type": block.op_type, "reason": block.reason, "layer": block.layer, "source": _source(block.source)}
+            for block in cause.blocks
+        ],
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "status": group.status,
+        "rule": group.rule,
+        "layer": group.layer,
+        "outputs": list(group.outputs),
+        "terms": list(group.terms),
+        "sources": [_source(source) for source in group.sources],
+        "message": group.message,
+        "fix": group.fix,
+        "variables": list(group.variables),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "variables": list(finding.variables),
+        "message": finding.message,
+        "fingerprint": finding.fingerprint,
+    }
+
+
+def _source(source: Source | None) -> dict[str, Any] | None:
+    if source is None:
+        return None
+    return {"file": source.file, "line": source.line, "function": source.function}

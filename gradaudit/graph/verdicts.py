@@ -1,0 +1,146 @@
+"""The vocabulary of an answer: sources, loss terms, statuses, causes, and the verdict on each variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Status = Literal[
+    "connected",
+    "participation-only",
+    "zero-gradient",
+    "disconnected",
+    "untracked",
+    "not-updated",
+    "opaque",
+    "frozen",
+]
+TapeAnswer = Literal["tensor", "zeros", "none", "not-asked"]
+CauseKind = Literal["never-read", "dead-end", "blocked", "outside-tape"]
+TermKind = Literal["task", "participation", "penalty"]
+Severity = Literal["error", "warning", "note"]
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A line of the user's code."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One step of a path that passes no gradient.
+
+    `reason` is "no-gradient" for an op whose gradient function returns None, "zero" for one that returns zeros,
+    "outside-tape" for an op that the tape did not record, "opaque" for one that has no registered gradient.
+    """
+
+    op_type: str
+    reason: Literal["no-gradient", "zero", "outside-tape", "opaque"]
+    layer: str | None
+    source: Source | None
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a variable gets no gradient, and what to do.
+
+    `outputs` are the model outputs in which its values end; `layer` and `source` say where the path ends;
+    `chain` is the shortest way from the loss to the break, as node ids of the graph;
+    `blocks` are the places where other ways to the loss are broken.
+    """
+
+    kind: CauseKind
+    message: str
+    fix: str
+    op_type: str | None = None
+    layer: str | None = None
+    outputs: tuple[str, ...] = ()
+    source: Source | None = None
+    chain: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class Term:
+    """An addend of a differentiated loss. `weight` is its static factor, where it has one."""
+
+    name: str
+    kind: TermKind
+    weight: float | None
+    source: Source | None
+    trains: int
+    """How many variables get a gradient from it."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One gradient call: a differentiated tensor and the terms that it is the sum of."""
+
+    name: str
+    terms: tuple[Term, ...]
+    source: Source | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one variable. `terms` are the loss terms from which it gets a gradient."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    status: Status
+    tape: TapeAnswer
+    terms: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """The named model outputs that its values reach, on paths that pass a gradient."""
+    cause: Cause | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Number of scalars."""
+        product = 1
+        for dimension in self.shape:
+            product *= dimension
+        return product
+
+
+@dataclass(frozen=True)
+class Group:
+    """Variables that share one status and one cause: an entry of the report.
+
+    For disconnected variables this is a disconnected subgraph: those that end in the same outputs or at the same block.
+    """
+
+    status: Status
+    variables: tuple[str, ...]
+    layer: str
+    """The deepest layer path that holds all of the variables."""
+    message: str
+    fix: str
+    rule: str
+    outputs: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+    """For participation-only variables, the terms that cover them."""
+    sources: tuple[Source, ...] = ()
+    """Where the dead ends are computed."""
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule's word on a group of variables."""
+
+    rule: str
+    severity: Severity
+    variables: tuple[str, ...]
+    message: str
+    fingerprint: str
