@@ -1,0 +1,94 @@
+# Everything that is done to this repository, by hand and in CI alike.
+#
+#   make audit    audit XTTS as it is trained by default; pictures and pages go to reports/
+#   make test     run the whole test suite
+#   make check    lint, format, types, import contracts, generated pages, the wheel
+#   make setup    create .venv alone, from the pinned requirements (all of the above do it first)
+#   make docs     remake the committed pages that are generated
+#   make reports  remake the committed audits of XTTS
+#   make lock     make requirements.lock anew after a change to pyproject.toml (UPGRADE=--upgrade: newest of everything)
+#   make clean    remove what the targets above have made, but for the committed pages
+
+PYTHON ?= python3
+VENV ?= .venv
+
+bin := $(VENV)/bin
+ready := $(VENV)/.ready
+uv_version := 0.13.9
+
+# Bytecode is wanted however the machine is set up: without it TensorFlow's import alone takes three times as long.
+export PYTHONDONTWRITEBYTECODE =
+
+.DELETE_ON_ERROR:
+.PHONY: audit test check lint types contracts drift wheel setup docs reports lock clean help
+
+help:
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
+
+audit: setup
+	$(bin)/gradaudit trace --config xtts/configs/default.toml --report reports
+
+test: setup
+	$(bin)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+# ---------------------------------------------------------------------------------------------------------------- setup
+
+setup: $(ready)
+
+$(ready): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { \
+	    echo "$(PYTHON) is not Python 3.10 to 3.13, which TensorFlow has wheels for: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: --require-hashes --requirement requirements.lock
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-build-isolation --no-deps --editable .
+	$(bin)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
+	@touch $(ready)
+
+# ---------------------------------------------------------------------------------------------------------------- check
+
+check: lint types contracts drift wheel
+
+lint: setup
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+
+types: setup
+	$(bin)/mypy
+
+contracts: setup
+	$(bin)/lint-imports
+
+drift: setup
+	$(bin)/python docs/generate.py --check
+
+# The wheel is built, installed alone into an empty environment that borrows the other packages, and answers.
+wheel: setup
+	@rm -rf build/wheel && mkdir -p build/wheel
+	@$(bin)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir build/wheel .
+	@$(bin)/python -m venv --without-pip build/wheel/venv
+	@$(bin)/python -m pip --python build/wheel/venv install --quiet --disable-pip-version-check --no-index --no-deps build/wheel/*.whl
+	@$(bin)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > build/wheel/borrowed.pth
+	@cp build/wheel/borrowed.pth build/wheel/venv/lib/python*/site-packages/
+	@cd build/wheel && venv/bin/gradaudit --version && venv/bin/xtts --help >/dev/null
+	@cd build/wheel && venv/bin/python -I -c 'import gradaudit, pathlib, xtts; \
+	    home = pathlib.Path("venv").resolve(); files = [gradaudit.__file__, *(pathlib.Path(xtts.__file__).parent / "configs" / n for n in ("default.toml", "seed.toml"))]; \
+	    missing = [str(f) for f in files if home not in pathlib.Path(f).resolve().parents or not pathlib.Path(f).exists()]; \
+	    raise SystemExit(f"not in the wheel: {missing}" if missing else 0)'
+
+# ---------------------------------------------------------------------------------------------------- what is committed
+
+docs: setup
+	$(bin)/python docs/generate.py
+
+reports: setup
+	$(bin)/gradaudit trace --config xtts/configs/seed.toml --report reports --fail-on ''
+
+# No addresses get into the file: none is asked for, and the header is ours.
+lock:
+	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv==$(uv_version); }
+	UV_PYTHON_DOWNLOADS=never UV_CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/uv pip compile pyproject.toml --quiet --universal \
+	    --python-version 3.10 --extra cpu --extra xtts --extra dev --generate-hashes $(UPGRADE) --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
