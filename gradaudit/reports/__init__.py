@@ -1,1 +1,1 @@
-"""One file per report format: a report in, text or pictures out."""
+"""One file per report format: a report in, text or pictures out. No TensorFlow, no files, no terminal."""

@@ -1,0 +1,248 @@
+"""The terminal report: findings first, one entry per cause, the sum last."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rich.theme import Theme
+
+from gradaudit.graph import verdicts
+from gradaudit.graph.report import Audit, Report
+from gradaudit.graph.verdicts import STATUSES, Finding, Objective, Term
+from gradaudit.reports import wording
+from gradaudit.reports.inert import inert
+
+COLOURS = {
+    "title": "bold",
+    "aside": "dim",
+    "label": "dim",
+    "source": "cyan",
+    "fix": "bold",
+    "good": "green",
+    "connected": "green",
+    "participation-only": "blue",
+    "zero-gradient": "magenta",
+    "disconnected": "bold red",
+    "untracked": "yellow",
+    "not-updated": "yellow",
+    "opaque": "bold",
+    "frozen": "dim",
+    "error": "bold red",
+    "warning": "yellow",
+    "note": "blue",
+}
+"""The style of each role. Without colour the same table is used, empty."""
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+_PADDING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
+_WIDEST = 120
+"""Beyond this, what stands at the right edge is too far from its line to be read with it."""
+
+_SHOWN_MEMBERS = 8
+_SHOWN_SOURCES = 4
+_SHOWN_PATHS = 12
+
+
+def render_text(
+    report: Report, *, color: bool = False, width: int = 100, pictures: Mapping[str, str] | None = None
+) -> str:
+    """The report for a person at a terminal `width` columns wide.
+
+    `pictures` holds for the name of an audit's scenario (or subject) the path of its picture.
+    """
+    paths = pictures or {}
+    sections = [_section(audit, paths.get(wording.name(audit))) for audit in report.audits]
+    if len(report.audits) > 1:
+        sections.append(_scenarios(report))
+    columns = min(width, _WIDEST)
+    ruler = "\n\n" + "─" * columns + "\n\n"
+    return ruler.join(_print(section, color=color, width=columns) for section in sections) + "\n"
+
+
+def strip_colour(text: str) -> str:
+    """A coloured report without its colours."""
+    return _ESCAPE.sub("", text)
+
+
+def _print(content: RenderableType, *, color: bool, width: int) -> str:
+    styles = COLOURS if color else dict.fromkeys(COLOURS, "none")
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        theme=Theme(styles, inherit=False),
+        color_system="standard" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    with console.capture() as capture:
+        console.print(content)
+    return _PADDING.sub(r"\1", capture.get()).rstrip("\n")
+
+
+def _section(audit: Audit, picture: str | None) -> Group:
+    parts: list[RenderableType] = [_heading(audit), Text(), _headline(audit)]
+    for group in wording.ordered_groups(audit):
+        parts += [Text(), _entry(audit, group)]
+    for finding in wording.other_findings(audit):
+        parts += [Text(), _finding(finding)]
+    if not wording.is_healthy(audit):
+        parts += [Text(), *_coverage(audit), _terms(audit.objectives, len(audit.variables)), Text(), _sum(audit)]
+    parts += [Padding(line, (0, 0, 0, 0)) for line in _closing(audit, picture)]
+    return Group(*parts)
+
+
+def _heading(audit: Audit) -> Table:
+    facts = [
+        wording.counted(len(audit.variables), "variable"),
+        f"{wording.rounded(audit.parameters)} parameters",
+        wording.counted(len(wording.terms_of(audit)), "loss term"),
+    ]
+    if audit.optimizer:
+        facts.append(inert(audit.optimizer))
+    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    grid.add_column(overflow="fold")
+    grid.add_column(justify="right", overflow="fold")
+    grid.add_row(Text(inert(wording.title(audit)), "title"), Text(", ".join(facts), "aside"))
+    return grid
+
+
+def _headline(audit: Audit) -> Text:
+    worst = next((status for status in wording.REPORTING_ORDER if audit.count(status)), "connected")
+    return Text(wording.headline(audit), "good" if worst in wording.QUIET else worst)
+
+
+def _entry(audit: Audit, group: verdicts.Group) -> Group:
+    """One cause: what is cut off, where in the code, why, and what to do."""
+    name = ", ".join(group.outputs) or group.layer or group.variables[0]
+    facts: list[tuple[str, Text]] = []
+    if group.outputs and group.layer:
+        facts.append(("in", Text(inert(group.layer))))
+    facts.append(("variables", Text(inert(", ".join(wording.members(group, _SHOWN_MEMBERS))))))
+    facts += [("where", _source(source)) for source in _first(group.sources)]
+    if group.terms:
+        facts.append(("covered by", Text(inert(", ".join(group.terms)))))
+    facts.append(("why", Text(inert(group.message))))
+    if group.fix:
+        facts.append(("fix", Text(inert(group.fix), "fix")))
+    paths = set(group.variables)
+    silence = wording.silence(verdict for verdict in audit.variables if verdict.path in paths)
+    if silence and group.status != "participation-only":  # that it has a gradient is what this status says
+        facts.append(("Keras", Text(f"says nothing: {silence}")))
+    count = f"{wording.counted(len(group.variables), 'variable')}, {group.status}"
+    return _card(
+        Text(inert(name), group.status), Text.assemble((f"{count}  ", "aside"), (group.rule, group.status)), facts
+    )
+
+
+def _finding(finding: Finding) -> Group:
+    """A rule's word that belongs to no group: on a term, a layer or the optimizer."""
+    right = Text.assemble((f"{finding.severity}  ", "aside"), (finding.rule, finding.severity))
+    return _card(Text(inert(finding.message), finding.severity), right, [])
+
+
+def _card(left: Text, right: Text, facts: list[tuple[str, Text]]) -> Group:
+    heading = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    heading.add_column(overflow="fold", ratio=1)
+    heading.add_column(justify="right", no_wrap=True)
+    heading.add_row(left, right)
+    body = Table.grid(padding=(0, 2, 0, 0))
+    body.add_column(no_wrap=True, min_width=10)
+    body.add_column(overflow="fold")
+    for label, value in facts:
+        body.add_row(Text(label, "label"), value)
+    return Group(Padding(heading, (0, 0, 0, 2)), Padding(body, (0, 0, 0, 4)))
+
+
+def _source(source: verdicts.Source) -> Text:
+    text = Text(inert(str(source)), "source")
+    return text.append(f"  in {inert(source.function)}", "aside") if source.function else text
+
+
+def _first(sources: tuple[verdicts.Source, ...]) -> tuple[verdicts.Source, ...]:
+    return sources[:_SHOWN_SOURCES]
+
+
+def _coverage(audit: Audit) -> Iterator[RenderableType]:
+    """The answer to: do the participation terms cover everything that no task term trains?"""
+    answer = wording.coverage(audit)
+    if answer is None or not (answer.covered or answer.uncovered):
+        return
+    total = len(answer.covered) + len(answer.uncovered)
+    yield Text(
+        f"Of {wording.counted(total, 'variable')} that no task term trains, {inert(', '.join(answer.terms))} covers "
+        f"{len(answer.covered)}; not covered: {len(answer.uncovered) or 'none'}.",
+        "participation-only" if not answer.uncovered else "disconnected",
+    )
+    for path in answer.uncovered[:_SHOWN_PATHS]:
+        yield Padding(Text(inert(path)), (0, 0, 0, 4))
+    if len(answer.uncovered) > _SHOWN_PATHS:
+        yield Padding(Text(f"… {len(answer.uncovered) - _SHOWN_PATHS} more"), (0, 0, 0, 4))
+    yield Text()
+
+
+def _terms(objectives: tuple[Objective, ...], variables: int) -> Padding:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="label")
+    several = len(objectives) > 1
+    if several:
+        table.add_column("loss", overflow="fold")
+    table.add_column("term", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("weight", justify="right", no_wrap=True)
+    table.add_column("trains", justify="right", no_wrap=True)
+    for objective in objectives:
+        for term in objective.terms:
+            table.add_row(*([Text(inert(objective.name))] if several else []), *_term(term, variables))
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _term(term: Term, variables: int) -> tuple[Text, ...]:
+    style = {"task": "", "participation": "participation-only", "penalty": "aside"}[term.kind]
+    reach = Text(f"{term.trains} of {variables}", "" if term.trains else "disconnected")
+    return Text(inert(term.name), style), Text(term.kind, style), Text(wording.weight_of(term)), reach
+
+
+def _sum(audit: Audit) -> Text:
+    line = Text(f"{wording.sum_line(audit)}.", "title")
+    for sentence in wording.keras_sentences(audit):
+        line.append(f"  {sentence}", "none")
+    return line
+
+
+def _closing(audit: Audit, picture: str | None) -> Iterator[Text]:
+    for note in audit.notes:
+        yield Text(f"Note: {inert(note)}", "aside")
+    if not wording.is_healthy(audit):
+        yield Text(_how(audit), "aside")
+    if picture:
+        yield Text.assemble(("Picture: ", "aside"), (inert(picture), "source"))
+
+
+def _how(audit: Audit) -> str:
+    weights = "with its weights allocated" if audit.weights_allocated else "with no weights allocated"
+    if not audit.seconds:
+        return f"Traced {weights}."
+    return f"Traced in {sum(audit.seconds.values()):.1f} s, {weights}."
+
+
+def _scenarios(report: Report) -> Group:
+    """One row per audit and one column per status that occurs."""
+    shown = [status for status in STATUSES if any(audit.count(status) for audit in report.audits)]
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="label")
+    table.add_column("scenario", overflow="fold")
+    table.add_column("variables", justify="right")
+    for status in shown:
+        table.add_column(status, justify="right")
+    for audit in report.audits:
+        counts = [Text(str(audit.count(status) or "-"), status if audit.count(status) else "aside") for status in shown]
+        table.add_row(Text(inert(wording.name(audit))), Text(str(len(audit.variables))), *counts)
+    return Group(Text(f"{len(report.audits)} audits", "title"), Text(), Padding(table, (0, 0, 0, 2)))

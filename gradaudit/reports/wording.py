@@ -1,0 +1,210 @@
+"""The sentences that every format shares: what an audit comes to, in words and counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gradaudit.graph.report import Audit
+from gradaudit.graph.verdicts import STATUSES, Finding, Group, Status, Term, Verdict
+
+NEVER_LEARNS: tuple[Status, ...] = ("disconnected", "zero-gradient", "untracked", "not-updated")
+"""The statuses of a variable that keeps its first value, or only decays."""
+
+WITHOUT_TASK: tuple[Status, ...] = ("disconnected", "zero-gradient", "opaque", "participation-only")
+"""The statuses of a variable that no task term is known to train."""
+
+QUIET: tuple[Status, ...] = ("connected", "frozen")
+"""The statuses that nobody needs to look at."""
+
+REPORTING_ORDER: tuple[Status, ...] = (*NEVER_LEARNS, "opaque", "participation-only", *QUIET)
+
+MEANING: dict[Status, str] = {
+    "connected": "a task term trains it",
+    "participation-only": "has a gradient, learns nothing",
+    "zero-gradient": "its gradient is always zero",
+    "disconnected": "no gradient path from any loss",
+    "untracked": "no gradient call asks for it",
+    "not-updated": "its gradient is never applied",
+    "opaque": "behind an op that cannot be seen into",
+    "frozen": "not trainable",
+}
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The answer to the question whether the participation terms cover every variable that no task term trains."""
+
+    terms: tuple[str, ...]
+    covered: tuple[str, ...]
+    uncovered: tuple[str, ...]
+
+
+def title(audit: Audit) -> str:
+    """The subject and its scenario."""
+    return audit.subject if audit.scenario is None else f"{audit.subject} · {audit.scenario}"
+
+
+def name(audit: Audit) -> str:
+    """What one calls the audit among others of the same report."""
+    return audit.scenario or audit.subject
+
+
+def headline(audit: Audit) -> str:
+    """The one line that matters: how many variables will never learn, or that all do."""
+    never = sum(audit.count(status) for status in NEVER_LEARNS)
+    idle = audit.count("participation-only")
+    opaque = audit.count("opaque")
+    parts = []
+    if never:
+        parts.append(f"{_of_all(never, audit)} will never learn")
+    if idle:
+        subject = str(idle) if parts else _of_all(idle, audit)
+        parts.append(
+            f"{subject} {_plural(idle, 'has', 'have')} a gradient but {_plural(idle, 'learns', 'learn')} nothing"
+        )
+    if opaque:
+        subject = str(opaque) if parts else _of_all(opaque, audit)
+        parts.append(f"{subject} cannot be judged")
+    return ", ".join(parts) if parts else _all_learn(audit)
+
+
+def is_healthy(audit: Audit) -> bool:
+    """Whether every variable learns or is frozen, and no rule has anything to say."""
+    return not audit.findings and all(verdict.status in QUIET for verdict in audit.variables)
+
+
+def sum_line(audit: Audit) -> str:
+    """How many variables have each status, statuses without a variable left out."""
+    counts = ((status, audit.count(status)) for status in STATUSES)
+    return ", ".join(f"{count} {status}" for status, count in counts if count)
+
+
+def keras_sentences(audit: Audit) -> tuple[str, ...]:
+    """Of which variables Keras would warn during training, and of which nobody would say a word."""
+    concerned = [verdict for verdict in audit.variables if verdict.status not in QUIET]
+    if not concerned:
+        return ()
+    warned = [verdict for verdict in concerned if verdict.tape == "none"]
+    silent = len(concerned) - len(warned)
+    if not silent:
+        return (f"Keras would warn of {_these(len(warned))}, at the first real step, and name no cause.",)
+    sentences = [_silence(concerned, silent)]
+    if warned:
+        sentences.insert(0, f"Keras would warn of {len(warned)} of these {len(concerned)}, and name no cause.")
+    return tuple(sentences)
+
+
+def silence(verdicts: Iterable[Verdict]) -> str:
+    """Why Keras says nothing of these variables, or nothing where it warns of all."""
+    return "; ".join(_silence_reasons(verdicts))
+
+
+def coverage(audit: Audit) -> Coverage | None:
+    """What the participation terms cover, or None where the losses hold none."""
+    terms = tuple(term.name for term in terms_of(audit) if term.kind == "participation")
+    if not terms:
+        return None
+    lacking = [verdict for verdict in audit.variables if verdict.status in WITHOUT_TASK]
+    covered = tuple(verdict.path for verdict in lacking if not set(terms).isdisjoint(verdict.terms))
+    uncovered = tuple(verdict.path for verdict in lacking if set(terms).isdisjoint(verdict.terms))
+    return Coverage(terms, covered, uncovered)
+
+
+def ordered_groups(audit: Audit) -> tuple[Group, ...]:
+    """The groups to report, the worst status first, else in the audit's own order."""
+    groups = (group for group in audit.groups if group.status not in QUIET)
+    return tuple(sorted(groups, key=lambda group: REPORTING_ORDER.index(group.status)))
+
+
+def other_findings(audit: Audit) -> tuple[Finding, ...]:
+    """The findings that no group tells already: rules on terms, layers and optimizers."""
+    told = {(group.rule, frozenset(group.variables)) for group in audit.groups}
+    return tuple(finding for finding in audit.findings if (finding.rule, frozenset(finding.variables)) not in told)
+
+
+def terms_of(audit: Audit) -> tuple[Term, ...]:
+    """The terms of all objectives."""
+    return tuple(term for objective in audit.objectives for term in objective.terms)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it needs one."""
+    return f"{number:,} {_plural(number, noun, noun + 's')}"
+
+
+def rounded(number: int) -> str:
+    """A number of parameters, as one says it: 9.8 M."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return str(number)
+
+
+def weight_of(term: Term) -> str:
+    """A term's static weight, or a dash where it has none."""
+    return "-" if term.weight is None else re.sub(r"e([+-])0+", r"e\1", f"{term.weight:g}").replace("e+", "e")
+
+
+def members(group: Group, limit: int) -> tuple[str, ...]:
+    """The group's variables below its layer, one entry per layer: `pitch_predictor (kernel, bias)`; at most `limit`."""
+    by_layer: dict[str, list[str]] = {}
+    for path in group.variables:
+        below = path.removeprefix(f"{group.layer}/") if group.layer else path
+        layer, _, variable = below.rpartition("/")
+        by_layer.setdefault(layer, []).append(variable)
+    alike = len(by_layer) > 1 and "" not in by_layer and len({tuple(names) for names in by_layer.values()}) == 1
+    entries = [_member(layer, () if alike else tuple(names)) for layer, names in by_layer.items()]
+    if len(entries) > limit:
+        left = sum(len(names) for names in list(by_layer.values())[limit - 1 :])
+        entries[limit - 1 :] = [f"{left} more variables"]
+    if alike:
+        entries[-1] += f": {' and '.join(next(iter(by_layer.values())))} of each"
+    return tuple(entries)
+
+
+def _member(layer: str, names: tuple[str, ...]) -> str:
+    if not layer:
+        return ", ".join(names)
+    return f"{layer} ({', '.join(names)})" if names else layer
+
+
+def _all_learn(audit: Audit) -> str:
+    if not audit.variables:
+        return "No variables to audit"
+    frozen = audit.count("frozen")
+    if frozen == len(audit.variables):
+        return f"Nothing to train: all {counted(frozen, 'variable')} are frozen"
+    learning = f"All {counted(audit.count('connected'), 'variable')} learn"
+    return f"{learning} ({frozen} more {_plural(frozen, 'is', 'are')} frozen)" if frozen else learning
+
+
+def _of_all(number: int, audit: Audit) -> str:
+    return f"{number} of {counted(len(audit.variables), 'variable')}"
+
+
+def _these(number: int) -> str:
+    return "this one" if number == 1 else f"these {number}"
+
+
+def _silence(concerned: list[Verdict], silent: int) -> str:
+    which = _these(silent) if silent == len(concerned) else f"the other {silent}" if silent > 1 else "the other one"
+    return f"Keras would be silent on {which}: {'; '.join(_silence_reasons(concerned))}."
+
+
+def _silence_reasons(verdicts: Iterable[Verdict]) -> list[str]:
+    answers = [verdict.tape for verdict in verdicts]
+    told = (
+        ("zeros", "TensorFlow returns zeros where there is no path"),
+        ("not-asked", "the step never asks for their gradient"),
+        ("tensor", "they get a gradient like any other"),
+    )
+    several = sum(1 for answer, _ in told if answer in answers) > 1
+    return [
+        f"{reason} ({answers.count(answer)})" if several else reason for answer, reason in told if answer in answers
+    ]
+
+
+def _plural(number: int, one: str, many: str) -> str:
+    return one if number == 1 else many
