@@ -21,7 +21,7 @@ PACKAGES = ("gradaudit", "xtts")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 MEANINGLESS_NAMES = {"utils", "util", "helpers", "helper", "common", "types", "core", "misc"}
-KERAS_NAMES = {"get_config", "get_build_config", "get_compile_config"}
+KERAS_NAMES = {"get_config", "get_build_config", "get_compile_config", "get_metrics_result"}
 """Methods that Keras calls by these names."""
 
 STATUSES = {
