@@ -1,0 +1,122 @@
+"""The training configuration: one TOML file's tables, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xtts.errors import ConfigError
+from xtts.outputs import DIFFUSION_OUTPUTS, OUTPUTS, TARGETS
+from xtts.presets import PRESETS, Decoder
+from xtts.training.losses import DEFAULT_WEIGHTS, PARTICIPATION_WEIGHT, Participation
+
+Target = Literal[TARGETS]  # type: ignore[valid-type]
+Output = Literal[OUTPUTS + DIFFUSION_OUTPUTS]  # type: ignore[valid-type]
+Term = Literal[tuple(DEFAULT_WEIGHTS)]  # type: ignore[valid-type]
+Preset = Literal[tuple(PRESETS)]  # type: ignore[valid-type]
+
+# The auditor's table may stand in the same file; it is not ours to check.
+FOREIGN_TABLE = "gradaudit"
+
+
+class Table(BaseModel):
+    """Base of all tables: a key that is not a field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelTable(Table):
+    """[model]: the preset, and what is changed of it."""
+
+    preset: Preset = "small"
+    decoder: Decoder = "autoregressive"
+    vocabulary_size: Annotated[int, Field(ge=1)] | None = None
+    mel_channels: Annotated[int, Field(ge=1)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
+class DataTable(Table):
+    """[data]: the generated batches, and the targets that they hold."""
+
+    targets: tuple[Target, ...] = TARGETS
+    seed: int = 0
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    most_tokens: Annotated[int, Field(ge=2)] = 24
+    most_frames: Annotated[int, Field(ge=2)] = 160
+    reference_frames: Annotated[int, Field(ge=2)] = 96
+
+
+class LossTable(Table):
+    """[loss]: weights, what becomes of outputs without a target, and the outputs that the loss may read."""
+
+    participation: Participation = "regularize"
+    participation_weight: Annotated[float, Field(gt=0)] = PARTICIPATION_WEIGHT
+    outputs: tuple[Output, ...] | None = None
+    weights: dict[Term, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
+class OptimizerTable(Table):
+    """[optimizer]: which one, and how fast."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+
+
+class TrainTable(Table):
+    """[train]: length, precision and compilation."""
+
+    steps: Annotated[int, Field(ge=1)] = 20
+    log_every: Annotated[int, Field(ge=1)] = 1
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
+    seed: int = 0
+
+
+class Config(Table):
+    """The whole file, without the auditor's table."""
+
+    model: ModelTable = ModelTable()
+    data: DataTable = DataTable()
+    loss: LossTable = LossTable()
+    optimizer: OptimizerTable = OptimizerTable()
+    train: TrainTable = TrainTable()
+
+
+def read_tables(tables: Mapping[str, Any]) -> Config:
+    """Check the tables of a parsed file.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest known one is named), or a value is of the wrong kind.
+    """
+    own = {name: table for name, table in tables.items() if name != FOREIGN_TABLE}
+    try:
+        return Config.model_validate(own)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    location = tuple(str(part) for part in problem["loc"] if part != "[key]")
+    key = ".".join(location)
+    if problem["type"] != "extra_forbidden":
+        return f"{key} = {problem['input']!r}: {_lower_first(problem['msg'])}"
+    known = _known_keys(location[:-1])
+    nearest = get_close_matches(location[-1], known, n=1, cutoff=0.0)
+    kind = "key" if len(location) > 1 else "table"
+    return f"unknown {kind} {key!r}: did you mean {nearest[0]!r}? ({kind}s here: {', '.join(known)})"
+
+
+def _known_keys(location: tuple[str, ...]) -> list[str]:
+    table: Any = Config
+    for name in location:
+        table = table.model_fields[name].annotation
+    return sorted(table.model_fields)
+
+
+def _lower_first(message: str) -> str:
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,1 @@
+"""The parts that the model's sub-networks are built of."""

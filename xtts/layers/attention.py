@@ -1,0 +1,71 @@
+"""Multi-head attention whose queries, keys and values have no bias."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="xtts")
+class MultiHeadAttention(keras.layers.Layer):
+    """Scaled dot-product attention in several heads.
+
+    The projections of queries, keys and values have no bias: a bias on the keys shifts all scores of a query alike,
+    softmax ignores that, and the variable would never learn.
+
+    Args:
+        width: channels of the queries and of the result, a multiple of `heads`.
+        heads: number of heads.
+
+    Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.
+    """
+
+    def __init__(self, width: int, heads: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if width % heads:
+            raise ValueError(f"{self.name}: width {width} is no multiple of heads {heads}")
+        self.width = width
+        self.heads = heads
+
+        def projection(name: str, use_bias: bool) -> keras.layers.Dense:
+            return keras.layers.Dense(width, use_bias=use_bias, name=name, dtype=self.dtype_policy)
+
+        self.query = projection("query", use_bias=False)
+        self.key = projection("key", use_bias=False)
+        self.value = projection("value", use_bias=False)
+        self.result = projection("result", use_bias=True)
+
+    def build(self, queries_shape, memory_shape) -> None:
+        self.query.build(queries_shape)
+        self.key.build(memory_shape)
+        self.value.build(memory_shape)
+        self.result.build((*queries_shape[:-1], self.width))
+
+    def call(self, queries, memory, visible=None):
+        """Gather from the memory what each query asks for.
+
+        Args:
+            queries: `(batch, queries, channels)`.
+            memory: `(batch, keys, channels)`.
+            visible: booleans that broadcast to `(batch, heads, queries, keys)`, true where a query may look; `None`
+                lets it look everywhere.
+
+        Returns:
+            `(batch, queries, width)`.
+        """
+        gathered = ops.dot_product_attention(
+            self._split_heads(self.query(queries)),
+            self._split_heads(self.key(memory)),
+            self._split_heads(self.value(memory)),
+            mask=visible,
+        )
+        return self.result(ops.reshape(gathered, (*ops.shape(queries)[:-1], self.width)))
+
+    def _split_heads(self, sequence):
+        return ops.reshape(sequence, (*ops.shape(sequence)[:-1], self.heads, self.width // self.heads))
+
+    def compute_output_shape(self, queries_shape, memory_shape):
+        return (*queries_shape[:-1], self.width)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "width": self.width, "heads": self.heads}

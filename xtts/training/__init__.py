@@ -1,0 +1,1 @@
+"""The losses, and how a model is assembled and compiled for training."""
