@@ -208,7 +208,7 @@ def _terms(objectives: tuple[Objective, ...], variables: int) -> Padding:
 def _term(term: Term, variables: int) -> tuple[Text, ...]:
     style = {"task": "", "participation": "participation-only", "penalty": "aside"}[term.kind]
     reach = Text(f"{term.trains} of {variables}", "" if term.trains else "disconnected")
-    return Text(inert(term.name), style), Text(term.kind, style), Text(wording.weight_of(term)), reach
+    return Text(inert(term.name), style), Text(term.kind, style), Text(wording.weight_of(term.weight)), reach
 
 
 def _sum(audit: Audit) -> Text:

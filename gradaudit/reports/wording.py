@@ -142,9 +142,9 @@ def rounded(number: int) -> str:
     return str(number)
 
 
-def weight_of(term: Term) -> str:
+def weight_of(weight: float | None) -> str:
     """A term's static weight, or a dash where it has none."""
-    return "-" if term.weight is None else re.sub(r"e([+-])0+", r"e\1", f"{term.weight:g}").replace("e+", "e")
+    return "-" if weight is None else re.sub(r"e([+-])0+", r"e\1", f"{weight:g}").replace("e+", "e")
 
 
 def members(group: Group, limit: int) -> tuple[str, ...]:

@@ -1,0 +1,290 @@
+"""Draws an audit with Graphviz: loss terms at the top, healthy layers folded, the broken branch open."""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import graphviz
+
+from gradaudit.errors import OutputError
+from gradaudit.graph.report import Audit
+from gradaudit.graph.verdicts import Status
+from gradaudit.reports import wording
+from gradaudit.reports.inert import inert, shorten
+from gradaudit.reports.layers import LayerBox, Row, status_counts
+from gradaudit.reports.sketch import Arrow, Mark, Sketch, sketch
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+INK: dict[Status, str] = {
+    "connected": "#5f6b76",
+    "participation-only": "#0072b2",
+    "zero-gradient": "#a8326e",
+    "disconnected": "#c8400a",
+    "untracked": "#8a5a00",
+    "not-updated": "#8a5a00",
+    "opaque": "#3d3d3d",
+    "frozen": "#7a8a99",
+}
+"""The colour of each status: apart for colour-blind readers, dark enough for text on white."""
+
+PAPER: dict[Status, str] = {
+    "connected": "#eef0f2",
+    "participation-only": "#e6f1f8",
+    "zero-gradient": "#fbeaf2",
+    "disconnected": "#fdece4",
+    "untracked": "#fdf3dc",
+    "not-updated": "#fdf3dc",
+    "opaque": "#e4e4e4",
+    "frozen": "#f4f6f8",
+}
+
+SIGN: dict[Status, str] = {
+    "connected": "✓",
+    "participation-only": "≈",
+    "zero-gradient": "0",
+    "disconnected": TIMES,
+    "untracked": "!",
+    "not-updated": "!",
+    "opaque": "?",
+    "frozen": "-",
+}
+"""The mark of each status, for those who cannot go by colour."""
+
+_FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"
+_DARK = "#22282e"
+_FAINT = "#5f6b76"
+_GREY = "#9aa4ad"
+_LINE = "#c3cad1"
+_PALE = "#dd9272"
+_TITLE = 26
+_ROWS = 6
+
+
+def draw(audit: Audit) -> str:
+    """The picture of an audit as DOT text. The same audit gives the same text."""
+    content = sketch(audit)
+    drawing = graphviz.Digraph("gradaudit", strict=True)
+    drawing.attr("graph", **_graph_attributes(audit, content))
+    drawing.attr("node", fontname=_FONT, fontsize="11", shape="box", style="filled", margin="0.12,0.06", height="0.3")
+    drawing.attr("edge", fontname=_FONT, fontsize="9", arrowsize="0.7", color=_GREY)
+    _draw_marks(drawing, content)
+    _draw_boxes(drawing, content)
+    for arrow in content.arrows:
+        drawing.edge(_name(arrow.tail), _name(arrow.head), **_arrow(arrow))
+    return str(drawing.source)
+
+
+def render_picture(dot: str, image_format: Literal["svg", "png"]) -> bytes:
+    """The DOT text as a picture, laid out by the Graphviz that pygraphviz brings along."""
+    import pygraphviz  # only here: it loads a large library, which no other report needs
+
+    with _muted():
+        try:
+            return bytes(pygraphviz.AGraph(string=dot).draw(format=image_format, prog="dot"))
+        except Exception as error:
+            raise OutputError(
+                f"Graphviz cannot draw the picture as {image_format}: {error}. The DOT file still can be written."
+            ) from error
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Keeps the C library's words on fonts and label sizes off standard error: the reader can do nothing about them."""
+    with tempfile.TemporaryFile() as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _graph_attributes(audit: Audit, content: Sketch) -> dict[str, str]:
+    return {
+        "rankdir": "TB",
+        "bgcolor": "white",
+        "fontname": _FONT,
+        "fontsize": "12",
+        "label": _label(audit, content),
+        "labelloc": "t",
+        "labeljust": "l",
+        "tooltip": _tip(wording.title(audit)),
+        "nodesep": "0.22",
+        "ranksep": "0.42",
+        "pad": "0.25",
+        "dpi": "96",
+        "size": "16.6,10.4",
+        "splines": "true",
+        "newrank": "true",
+        "outputorder": "edgesfirst",
+    }
+
+
+def _label(audit: Audit, content: Sketch) -> str:
+    """The headline, and below it what colours, marks and lines mean."""
+    statuses = [status for status in wording.REPORTING_ORDER if audit.count(status)]
+    worst = statuses[0] if statuses else "connected"
+    chips = "".join(_chip(status) for status in statuses)
+    lines = "".join(_legend_line(*line) for line in _legend_lines(content))
+    ink = INK["connected"] if worst in wording.QUIET else INK[worst]
+    headline = f'<FONT POINT-SIZE="20" COLOR="{ink}"><B>{_text(wording.headline(audit))}</B></FONT>'
+    scenario = f'<FONT COLOR="{_FAINT}">{_text(wording.title(audit))}</FONT>'
+    legend = f'<TABLE BORDER="0" CELLSPACING="6" CELLPADDING="2"><TR>{chips}{lines}</TR></TABLE>'
+    rows = [headline, scenario, legend]
+    if content.left_out:
+        rows.append(f"Left out: {_text(', '.join(content.left_out))}")
+    cells = "".join(f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows)
+    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">{cells}</TABLE>>'
+
+
+def _chip(status: Status) -> str:
+    ink, paper = INK[status], PAPER[status]
+    sign = f'<FONT COLOR="{ink}"><B>{SIGN[status]}</B></FONT>'
+    meaning = f'<FONT COLOR="{ink}"><B>{status}</B></FONT>: {wording.MEANING[status]}  '
+    return f'<TD BGCOLOR="{paper}" BORDER="1" COLOR="{ink}">{sign}</TD><TD ALIGN="LEFT">{meaning}</TD>'
+
+
+def _legend_lines(content: Sketch) -> Iterator[tuple[str, str, str]]:
+    yield "──▸", INK["connected"], "gradient"
+    if any(arrow.kind == "participation" for arrow in content.arrows):
+        yield "╌╌▸", INK["participation-only"], "gradient of a participation term or penalty"
+    if any(arrow.kind == "none" for arrow in content.arrows):
+        yield "╌╌", INK["disconnected"], "no gradient"
+
+
+def _legend_line(line: str, ink: str, meaning: str) -> str:
+    return f'<TD><FONT COLOR="{ink}"><B>{line}</B></FONT></TD><TD ALIGN="LEFT">{meaning}  </TD>'
+
+
+def _draw_marks(drawing: graphviz.Digraph, content: Sketch) -> None:
+    for kinds in (("objective",), ("term", "end"), ("output",)):
+        with drawing.subgraph() as level:
+            level.attr(rank="same")
+            for mark in content.marks:
+                if mark.kind in kinds:
+                    level.node(_name(mark.key), **_mark(mark))
+    for mark in content.marks:
+        if mark.kind == "break":
+            drawing.node(_name(mark.key), **_mark(mark))
+
+
+def _mark(mark: Mark) -> dict[str, str]:
+    ink, paper = INK[mark.status], PAPER[mark.status]
+    base = {"tooltip": _tip(mark.tooltip or mark.title), "color": ink, "fillcolor": paper, "fontcolor": _DARK}
+    title = _bold(mark.title)
+    if mark.kind == "objective":
+        return {**base, "label": f"<{title}>", "shape": "ellipse", "fillcolor": _DARK, "fontcolor": "white"}
+    if mark.kind == "term":
+        style = "rounded,filled" if mark.status == "connected" else "rounded,filled,dashed"
+        return {**base, "label": _lines(title, mark.details), "style": style, "penwidth": "1.4"}
+    if mark.kind == "output":
+        style = "rounded,filled" if mark.status in wording.QUIET else "rounded,filled,bold"
+        return {**base, "label": f"<{_text(shorten(inert(mark.title), _TITLE))}>", "style": style}
+    label = _lines(f'<FONT COLOR="{ink}"><FONT POINT-SIZE="15"><B>{TIMES}</B></FONT> {title}</FONT>', mark.details)
+    if mark.kind == "end":
+        return {**base, "label": label, "fillcolor": "white", "color": "white", "margin": "0.02,0.02"}
+    return {**base, "label": label, "shape": "octagon", "fillcolor": "white", "penwidth": "2", "margin": "0.02,0.02"}
+
+
+def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
+    modules: dict[str | None, list[LayerBox]] = {}
+    for box in content.boxes:
+        modules.setdefault(box.module, []).append(box)
+    for module, boxes in modules.items():
+        if module is None or len(boxes) == 1:
+            for box in boxes:
+                drawing.node(_name(box.key), **_box(box, module))
+            continue
+        with drawing.subgraph(name=f"cluster_{module}") as cluster:
+            cluster.attr(
+                label=f"<{_bold(module)}>",
+                style="rounded",
+                color=_LINE,
+                fontcolor=_FAINT,
+                labeljust="l",
+                margin="10",
+            )
+            for box in boxes:
+                cluster.node(_name(box.key), **_box(box, None))
+
+
+def _box(box: LayerBox, module: str | None) -> dict[str, str]:
+    title = box.title if module is None else f"{module}/{box.title}"
+    tooltip = "\n".join([*(inert(layer) for layer in box.layers[:12]), status_counts(box.variables)])
+    base = {"tooltip": _tip(tooltip), "fillcolor": PAPER[box.status], "color": INK[box.status]}
+    if box.is_quiet:
+        frozen = sum(1 for verdict in box.variables if verdict.status == "frozen")
+        count = wording.counted(len(box.variables), "variable") + (f", {frozen} frozen" if frozen else "")
+        label = _lines(_bold(title), (f"{SIGN[box.status]} {count}",))
+        return {**base, "label": label, "style": "rounded,filled", "color": _LINE, "fontcolor": _FAINT}
+    return {**base, "label": _broken_label(box, title), "shape": "plain"}
+
+
+def _broken_label(box: LayerBox, title: str) -> str:
+    """A table: the layer's name on its colour, then its variables with their marks."""
+    ink, paper = INK[box.status], PAPER[box.status]
+    rows = box.rows() if box.is_open else ()
+    lines = "".join(_row(row) for row in rows[:_ROWS])
+    if not box.is_open:
+        lines = f'<TR><TD COLSPAN="3">{_text(status_counts(box.variables))}</TD></TR>'
+    elif len(rows) > _ROWS:
+        lines += f'<TR><TD COLSPAN="3">… {len(rows) - _ROWS} more</TD></TR>'
+    return (
+        f'<<TABLE BORDER="2" COLOR="{ink}" BGCOLOR="{paper}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">'
+        f'<TR><TD COLSPAN="3" BGCOLOR="{ink}"> <FONT COLOR="white">{_bold(title)}</FONT> </TD></TR>{lines}</TABLE>>'
+    )
+
+
+def _row(row: Row) -> str:
+    ink = INK[row.status]
+    shape = f" {TIMES} ".join(str(size) for size in row.shape) or "scalar"
+    several = f"{len(row.paths)}{TIMES}  " if len(row.paths) > 1 else ""
+    return (
+        f'<TR><TD><FONT COLOR="{ink}"><B>{SIGN[row.status]}</B></FONT></TD>'
+        f'<TD ALIGN="LEFT">{_text(shorten(row.name, _TITLE))}</TD>'
+        f'<TD ALIGN="RIGHT"><FONT COLOR="{_FAINT}" POINT-SIZE="9">{several}{shape}</FONT></TD></TR>'
+    )
+
+
+def _arrow(arrow: Arrow) -> dict[str, str]:
+    if arrow.is_broken:
+        return {"color": INK["disconnected"], "style": "dashed", "penwidth": "2", "arrowhead": "none"}
+    if arrow.kind == "none":
+        return {"color": _PALE, "style": "dashed", "penwidth": "1.2", "arrowhead": "none"}
+    if arrow.kind == "participation":
+        return {"color": INK["participation-only"], "style": "dashed", "penwidth": "1.4"}
+    return {"color": _GREY, "penwidth": "1.2"}
+
+
+def _name(key: str) -> str:
+    """The key as a DOT identifier: a colon would name a port, and a backslash start an escape."""
+    return inert(key).replace("\\", "/").replace(":", " ")
+
+
+def _lines(title: str, details: tuple[str, ...]) -> str:
+    """A label of a title and smaller lines below it, as a table: mere line breaks crowd the smaller lines."""
+    rows = "".join(
+        f'<TR><TD><FONT POINT-SIZE="9.5" COLOR="{_FAINT}">{_text(detail)}</FONT></TD></TR>' for detail in details
+    )
+    return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD> {title} </TD></TR>{rows}</TABLE>>'
+
+
+def _tip(text: str) -> str:
+    """Text from outside as a tooltip: several lines stay so, and a backslash is one."""
+    return str(graphviz.escape("\n".join(inert(line) for line in text.split("\n"))))
+
+
+def _bold(text: str) -> str:
+    return f"<B>{_text(shorten(inert(text), _TITLE))}</B>"
+
+
+def _text(text: str) -> str:
+    """Text from outside, inert and escaped for Graphviz's HTML-like labels, where an empty one is a syntax error."""
+    return html.escape(inert(text)) or " "

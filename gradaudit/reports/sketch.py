@@ -1,0 +1,421 @@
+"""Turns the op graph of an audit into the few boxes and arrows that a picture shows, in time linear in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import networkx
+
+from gradaudit.graph.report import Audit
+from gradaudit.graph.verdicts import Group, Source, Status
+from gradaudit.reports.layers import Allowance, Folding, LayerBox, fold
+from gradaudit.reports.wording import QUIET, counted, ordered_groups, weight_of
+
+LIMIT = 60
+"""More boxes than this nobody reads at once."""
+
+MarkKind = Literal["objective", "term", "output", "break", "end"]
+ArrowKind = Literal["task", "participation", "none"]
+
+_ALLOWANCES = (Allowance(), Allowance(broken=16, healthy=6, alike=4), Allowance(broken=8, healthy=3, alike=2))
+_OUTPUTS = 14
+_TERMS = 9
+_BREAKS = 3
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is drawn but is no layer: an objective, a term, a model output, an op that blocks a gradient, a dead end."""
+
+    key: str
+    kind: MarkKind
+    title: str
+    details: tuple[str, ...] = ()
+    status: Status = "connected"
+    tooltip: str = ""
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A way from a consumer to a producer, and what kind of gradient takes it."""
+
+    tail: str
+    head: str
+    kind: ArrowKind
+    is_broken: bool = False
+    """Whether it stands for the very step at which the path ends."""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What the picture shows, in its order."""
+
+    boxes: tuple[LayerBox, ...]
+    marks: tuple[Mark, ...]
+    arrows: tuple[Arrow, ...]
+    left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.boxes) + len(self.marks)
+
+
+def sketch(audit: Audit) -> Sketch:
+    """The audit's graph with as much open as fits into `LIMIT` boxes."""
+    drafts = (_Draft(audit, allowance).finish() for allowance in _ALLOWANCES)
+    return next((draft for draft in drafts if len(draft) <= LIMIT), _Draft(audit, _ALLOWANCES[-1]).finish())
+
+
+@dataclass
+class _Routes:
+    """Which boxes are reached from each box, and with what gradient."""
+
+    task: dict[str, set[str]] = field(default_factory=dict)
+    participation: dict[str, set[str]] = field(default_factory=dict)
+    dead: dict[str, set[str]] = field(default_factory=dict)
+    broken: dict[str, set[str]] = field(default_factory=dict)
+
+
+class _Draft:
+    """One attempt at a sketch, with one allowance."""
+
+    def __init__(self, audit: Audit, allowance: Allowance) -> None:
+        self.audit = audit
+        self.graph = audit.graph
+        self.nodes: Any = audit.graph.nodes
+        self.folding: Folding = fold(audit.variables, allowance)
+        self.groups = ordered_groups(audit)
+        self.left_out: list[str] = []
+
+    def finish(self) -> Sketch:
+        terms = self._terms()
+        by_task = _reach(self.graph, [node for node in terms if self._term_kind(node) == "task"])
+        by_any = by_task | _reach(self.graph, [node for node in terms if self._term_kind(node) != "task"])
+        objectives = self._objectives()
+        by_task |= objectives.keys()
+        marks = {**objectives, **terms, **self._breaks(by_any)}
+        outputs = self._outputs(marks)
+        assigned = self._assign({**marks, **outputs})
+        routes = _routes(self.graph, assigned, by_task, by_any)
+        return self._compose({**marks, **outputs}, routes)
+
+    def _compose(self, marks: dict[str, Mark], routes: _Routes) -> Sketch:
+        boxes = {box.key: box for box in self.folding.boxes}
+        quiet = {key for key, box in boxes.items() if box.is_quiet}
+        quiet |= {mark.key for mark in marks.values() if mark.status in QUIET}
+        cut_off = self._cut_off(marks)
+        penalties = {mark.key for node, mark in marks.items() if self._term_kind(node) == "penalty"}
+        arrows = list(_arrows(routes, quiet, penalties, cut_off))
+        drawn = dict.fromkeys(mark.key for mark in marks.values())
+        ends, end_arrows = self._ends(arrows, marks)
+        every = {mark.key: mark for mark in marks.values()}
+        every.update({mark.key: mark for mark in ends})
+        order = {key: place for place, key in enumerate((*drawn, *(end.key for end in ends), *boxes))}
+        arrows = sorted(
+            _reduced([*arrows, *end_arrows], quiet), key=lambda arrow: (order[arrow.tail], order[arrow.head])
+        )
+        return Sketch(tuple(boxes.values()), tuple(every.values()), tuple(arrows), tuple(self.left_out))
+
+    def _term_kind(self, node: str) -> str | None:
+        kind = self.nodes[node].get("term_kind", "task") if self.nodes[node].get("kind") == "term" else None
+        return None if kind is None else str(kind)
+
+    def _objectives(self) -> dict[str, Mark]:
+        nodes = [node for node, kind in self.nodes(data="kind") if kind == "objective"]
+        names = [objective.name for objective in self.audit.objectives]
+        return {
+            node: Mark(f"objective:{node}", "objective", self.nodes[node].get("label") or name)
+            for node, name in zip(nodes, [*names, *nodes[len(names) :]], strict=False)
+        }
+
+    def _terms(self) -> dict[str, Mark]:
+        trains = {term.name: term.trains for objective in self.audit.objectives for term in objective.terms}
+        nodes = [node for node, kind in self.nodes(data="kind") if kind == "term"]
+        kept = sorted(nodes, key=lambda node: self._term_kind(node) != "participation")[:_TERMS]
+        if len(kept) < len(nodes):
+            self.left_out.append(counted(len(nodes) - len(kept), "loss term"))
+        return {node: self._term(node, trains) for node in nodes if node in kept}
+
+    def _term(self, node: str, trains: dict[str, int]) -> Mark:
+        attributes = self.nodes[node]
+        name = str(attributes.get("label") or node)
+        weight = attributes.get("weight")
+        facts = [] if weight is None else [f"weight {weight_of(weight)}"]
+        if name in trains:
+            facts.append(f"trains {trains[name]}" if self._term_kind(node) == "task" else f"reaches {trains[name]}")
+        status: Status = "connected" if self._term_kind(node) == "task" else "participation-only"
+        return Mark(
+            f"term:{node}",
+            "term",
+            name,
+            tuple(filter(None, [" · ".join(facts)])),
+            status,
+            f"{attributes.get('term_kind')} term {name}",
+        )
+
+    def _outputs(self, marks: dict[str, Mark]) -> dict[str, Mark]:
+        """The named outputs that a term reads, or in which a group ends: the latter first, where there are too many."""
+        named = {node: name for node, name in self.nodes(data="output") if name and node not in marks}
+        ends = {output: group.status for group in reversed(self.groups) for output in group.outputs}
+        read = _above_outputs(self.graph, [node for node in marks if self._term_kind(node)], named)
+        shown = dict.fromkeys(name for name in named.values() if name in ends)
+        shown.update(dict.fromkeys(named[node] for node in named if node in read))
+        if len(shown) > _OUTPUTS:
+            self.left_out.append(counted(len(shown) - _OUTPUTS, "output"))
+        kept = set(list(shown)[:_OUTPUTS])
+        return {
+            node: Mark(f"output:{name}", "output", name, (), ends.get(name, "connected"), f"model output {name}")
+            for node, name in named.items()
+            if name in kept
+        }
+
+    def _breaks(self, live: set[str]) -> dict[str, Mark]:
+        """The ops at which a path to a group's variables ends, though a gradient reaches them."""
+        marks: dict[str, Mark] = {}
+        for group in self.groups:
+            if not _is_cut_off(group):
+                continue
+            wanted = _blocking_types(group)
+            frontier = _frontier(self.graph, group.variables, live)
+            ops = [node for node in frontier if self.nodes[node].get("op_type") in wanted] or frontier[:1]
+            found: dict[str, Mark] = {}
+            for node in ops:
+                if self.nodes[node].get("kind") == "op" and node not in marks:
+                    found[node] = self._break(node, group)
+            kept = list(dict.fromkeys(mark.key for mark in found.values()))
+            if len(kept) > _BREAKS:
+                self.left_out.append(counted(len(kept) - _BREAKS, "place") + " where a path ends")
+            marks.update({node: mark for node, mark in found.items() if mark.key in kept[:_BREAKS]})
+        return marks
+
+    def _break(self, node: str, group: Group) -> Mark:
+        attributes = self.nodes[node]
+        op_type = str(attributes.get("op_type"))
+        source = attributes.get("source")
+        place = str(source) if isinstance(source, Source) else str(attributes.get("layer") or "")
+        tooltip = f"{op_type} at {place} passes no gradient" if place else f"{op_type} passes no gradient"
+        return Mark(f"break:{op_type}:{place}", "break", op_type, (_last_parts(place),), group.status, tooltip)
+
+    def _assign(self, marks: dict[str, Mark]) -> dict[str, str]:
+        """The box of each node that belongs to one; the others are glue between boxes."""
+        assigned: dict[str, str] = {}
+        known: dict[str | None, str | None] = {}
+        for node, attributes in self.nodes(data=True):
+            if node in marks:
+                assigned[node] = marks[node].key
+                continue
+            layer = attributes.get("layer")
+            if layer not in known:
+                known[layer] = self.folding.box_of_layer(layer)
+            box = self.folding.variables.get(attributes.get("path", ""), known[layer])
+            if box is not None:
+                assigned[node] = box
+        return assigned
+
+    def _cut_off(self, marks: dict[str, Mark]) -> set[str]:
+        """The boxes of the groups that a blocking op cuts off, and of their outputs."""
+        groups = [group for group in self.groups if _is_cut_off(group)]
+        outputs = {name for group in groups for name in group.outputs}
+        keys = {mark.key for mark in marks.values() if mark.kind == "output" and mark.title in outputs}
+        return keys | {self.folding.variables[path] for group in groups for path in group.variables}
+
+    def _ends(self, arrows: list[Arrow], marks: dict[str, Mark]) -> tuple[list[Mark], list[Arrow]]:
+        """A mark for each group that hangs on nothing, and the broken arrows through it."""
+        objective = next((mark.key for mark in marks.values() if mark.kind == "objective"), None)
+        entered = {arrow.head for arrow in arrows}
+        outputs = {mark.title: mark.key for mark in marks.values() if mark.kind == "output"}
+        ends: list[Mark] = []
+        drawn: list[Arrow] = []
+        for index, group in enumerate(self.groups):
+            if group.status in ("untracked", "not-updated", "participation-only"):
+                continue
+            tops = [outputs[name] for name in group.outputs if name in outputs]
+            tops = tops or list(dict.fromkeys(self.folding.variables[path] for path in group.variables))
+            tops = [top for top in tops if top not in entered]
+            if not tops:
+                continue
+            end = Mark(f"end:{index}", "end", _why_ended(group), _where_ended(group), group.status, group.message)
+            ends.append(end)
+            if objective:
+                drawn.append(Arrow(objective, end.key, "none", is_broken=True))
+            drawn += [Arrow(end.key, top, "none", is_broken=True) for top in tops]
+        return ends, drawn
+
+
+def _reach(graph: networkx.DiGraph, starts: Iterable[str]) -> set[str]:
+    """Every node that a gradient from these nodes reaches."""
+    seen = set(starts)
+    waiting = list(seen)
+    while waiting:
+        for below, edge in graph.adj[waiting.pop()].items():
+            if edge.get("flow") == "passes" and below not in seen:
+                seen.add(below)
+                waiting.append(below)
+    return seen
+
+
+def _above_outputs(graph: networkx.DiGraph, terms: Iterable[str], named: dict[str, str]) -> set[str]:
+    """The outputs that a term meets first, on its way down."""
+    met: set[str] = set()
+    seen = set(terms)
+    waiting = list(seen)
+    while waiting:
+        for below in graph.adj[waiting.pop()]:
+            if below in named:
+                met.add(below)
+            elif below not in seen:
+                seen.add(below)
+                if graph.nodes[below].get("layer") is None:
+                    waiting.append(below)
+    return met
+
+
+def _is_cut_off(group: Group) -> bool:
+    """Whether a gradient comes near the group's variables, and an op keeps it from them."""
+    if group.status in ("zero-gradient", "opaque"):
+        return True
+    return (
+        group.status == "disconnected" and group.cause is not None and group.cause.kind in ("blocked", "outside-tape")
+    )
+
+
+def _blocking_types(group: Group) -> set[str]:
+    """The op types that the cause blames."""
+    if group.cause is None:
+        return set()
+    blamed = {block.op_type for block in group.cause.blocks}
+    if group.cause.op_type:
+        blamed.add(group.cause.op_type)
+    return blamed
+
+
+def _frontier(graph: networkx.DiGraph, variables: Iterable[str], live: set[str]) -> list[str]:
+    """The live ops right above the dead branch that ends in these variables, nearest to the variables first."""
+    paths = set(variables)
+    cone = [node for node, path in graph.nodes(data="path") if path in paths]
+    seen = set(cone)
+    met: dict[str, None] = {}
+    for node in cone:  # grows while it is walked: a breadth-first search
+        for above in graph.pred[node]:
+            if above in live:
+                if graph.pred[node][above].get("flow") != "passes":
+                    met[above] = None
+            elif above not in seen:
+                seen.add(above)
+                cone.append(above)
+    return list(met)
+
+
+def _routes(graph: networkx.DiGraph, assigned: dict[str, str], by_task: set[str], by_any: set[str]) -> _Routes:
+    """The ways between boxes, those through glue included."""
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(assigned.values()))}
+    passing, every = _below_glue(graph, assigned, numbers)
+    masks: dict[str, dict[str, int]] = {"task": {}, "participation": {}, "dead": {}, "broken": {}}
+    for tail, box in assigned.items():
+        reached = "task" if tail in by_task else "participation" if tail in by_any else "dead"
+        through = cut = 0
+        for below, edge in graph.adj[tail].items():
+            own = 1 << numbers[assigned[below]] if below in assigned else 0
+            passes = edge.get("flow") == "passes"
+            if passes:
+                through |= own or passing[below]
+                cut |= 0 if own else every[below] & ~passing[below]
+            else:
+                cut |= own or every[below]
+        masks[reached][box] = masks[reached].get(box, 0) | through
+        masks["broken"][box] = masks["broken"].get(box, 0) | cut
+    keys = list(numbers)
+    return _Routes(
+        **{name: {box: _keys(mask, keys) - {box} for box, mask in by_box.items()} for name, by_box in masks.items()}
+    )
+
+
+def _below_glue(
+    graph: networkx.DiGraph, assigned: dict[str, str], numbers: dict[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """For each glue node the boxes below it, as bits: those reached on passing edges alone, and all."""
+    passing: dict[str, int] = {}
+    every: dict[str, int] = {}
+    for result, only_passing in ((passing, True), (every, False)):
+        glue = networkx.DiGraph()
+        glue.add_nodes_from(node for node in graph if node not in assigned)
+        own: dict[str, int] = {}
+        for node in glue:
+            for below, edge in graph.adj[node].items():
+                if only_passing and edge.get("flow") != "passes":
+                    continue
+                if below in assigned:
+                    own[node] = own.get(node, 0) | 1 << numbers[assigned[below]]
+                else:
+                    glue.add_edge(node, below)
+        loops = networkx.condensation(glue)
+        bits: dict[int, int] = {}
+        for loop in reversed(list(networkx.topological_sort(loops))):
+            mask = 0
+            for node in loops.nodes[loop]["members"]:
+                mask |= own.get(node, 0)
+            for below_loop in loops.adj[loop]:
+                mask |= bits[below_loop]
+            bits[loop] = mask
+        result.update({node: bits[loop] for node, loop in loops.graph["mapping"].items()})
+    return passing, every
+
+
+def _keys(mask: int, keys: list[str]) -> set[str]:
+    return {key for number, key in enumerate(keys) if mask >> number & 1}
+
+
+def _arrows(routes: _Routes, quiet: set[str], penalties: set[str], cut_off: set[str]) -> Iterator[Arrow]:
+    """The arrows worth drawing: every gradient, the inside of dead branches, and where one is cut off."""
+    for tail in {**routes.task, **routes.participation, **routes.dead, **routes.broken}:
+        task = routes.task.get(tail, set())
+        participation = routes.participation.get(tail, set()) - task
+        dead = routes.dead.get(tail, set()) - task - participation
+        broken = routes.broken.get(tail, set()) - task - participation - dead
+        yield from (Arrow(tail, head, "task") for head in task)
+        if (
+            tail in penalties
+        ):  # it reaches every variable by itself; only where nothing else does is that worth an arrow
+            participation -= quiet
+        yield from (Arrow(tail, head, "participation") for head in participation)
+        if tail not in quiet:
+            yield from (Arrow(tail, head, "none") for head in dead)
+        if tail in quiet or tail.startswith("break:"):
+            yield from (Arrow(tail, head, "none", is_broken=True) for head in broken & cut_off)
+
+
+def _reduced(arrows: list[Arrow], quiet: set[str]) -> list[Arrow]:
+    """The arrows without those that a longer way of the same kind tells already."""
+    kept: list[Arrow] = []
+    for kind in ("task", "participation", "none"):
+        same = [arrow for arrow in arrows if arrow.kind == kind and not arrow.is_broken]
+        graph = networkx.DiGraph((arrow.tail, arrow.head) for arrow in same)
+        if networkx.is_directed_acyclic_graph(graph):
+            graph = networkx.transitive_reduction(graph)
+        kept += [arrow for arrow in same if graph.has_edge(arrow.tail, arrow.head)]
+    return kept + [arrow for arrow in arrows if arrow.is_broken]
+
+
+def _why_ended(group: Group) -> str:
+    kind = None if group.cause is None else group.cause.kind
+    if kind == "never-read":
+        return "never read in this step"
+    if kind == "outside-tape":
+        return "computed outside the tape"
+    if kind == "blocked":
+        return "no gradient gets through"
+    return "no loss term reads it" if len(group.outputs) < 2 else "no loss term reads them"
+
+
+def _where_ended(group: Group) -> tuple[str, ...]:
+    """The line that computes what nobody reads, and the places where others take it without a gradient."""
+    lines = [f"computed in {_last_parts(str(source))}" for source in group.sources[:1]]
+    blocks = () if group.cause is None else group.cause.blocks
+    lines += [f"also cut by {block.op_type}, {_last_parts(str(block.source or block.layer))}" for block in blocks[:2]]
+    return tuple(lines)
+
+
+def _last_parts(place: str) -> str:
+    """The end of a path: the folder and the file, which are enough to know it again."""
+    return "/".join(place.split("/")[-2:])
