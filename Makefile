@@ -58,7 +58,7 @@ types: setup
 	$(bin)/mypy
 
 contracts: setup
-	$(bin)/lint-imports
+	$(bin)/lint-imports --no-logo
 
 drift: setup
 	$(bin)/python docs/generate.py --check

@@ -125,7 +125,17 @@ def test_no_file_names_a_place_on_somebodys_machine_or_a_registry():
 def test_gradaudit_offers_these_names_and_no_others():
     import gradaudit
 
-    assert sorted(gradaudit.__all__) == ["Audit", "GradauditError", "Subject", "audit"]
+    assert gradaudit.__all__ == [
+        "Audit",
+        "ConfigError",
+        "DisagreementError",
+        "GradauditError",
+        "OutputError",
+        "Subject",
+        "SubjectError",
+        "TraceError",
+        "audit",
+    ]
     assert all(hasattr(gradaudit, name) for name in gradaudit.__all__)
 
 
