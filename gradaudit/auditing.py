@@ -1,0 +1,222 @@
+"""From a subject to its audit: build, trace, graph, verdicts and causes, findings. Read it top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from gradaudit.errors import SubjectError, TraceError
+from gradaudit.flow.edges import Edges
+from gradaudit.flow.opening import Opening, window_of
+from gradaudit.flow.terms import loss_terms
+from gradaudit.flow.updates import updated_variables
+from gradaudit.flow.variables import KnownVariable, Variables
+from gradaudit.graph.groups import group
+from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
+from gradaudit.graph.report import Audit
+from gradaudit.rules.catalogue import RULE_CODES, find
+from gradaudit.subject import Subject
+from gradaudit.tracing.gradient_calls import GradientCall
+from gradaudit.tracing.keras_variables import keras_variables_noted
+from gradaudit.tracing.trace import Trace, trace_step
+from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
+
+PARTICIPATION_SCOPES = ("gradient_participation",)
+"""Name scopes of loss terms that exist only so that a gradient exists."""
+
+_Progress = Callable[[str], None]
+
+
+def audit(
+    subject: Subject | Callable[[], Subject],
+    *,
+    scenario: str | None = None,
+    name: str | None = None,
+    participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
+    verify: bool = False,
+    progress: _Progress | None = None,
+) -> Audit:
+    """Tell for every variable of a train step whether it will learn, and why not.
+
+    Args:
+        subject: a Subject, or a callable without arguments that returns one; what such a callable builds takes no memory.
+        scenario: the name of the scenario that this is, for the report.
+        name: what the report calls the subject; its own name if left out.
+        participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
+        verify: also ask TensorFlow's own tape, and compare.
+        progress: called with the name of each phase as it begins: "build", "trace", "analyse".
+
+    Raises:
+        SubjectError: the subject is no subject.
+        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables.
+        DisagreementError: with `verify`, if TensorFlow contradicts a verdict.
+    """
+    if isinstance(subject, Subject):
+        return _Attempt(scenario, name, participation_scopes, verify, progress).run(lambda: subject, weightless=False)
+    if not callable(subject):
+        raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
+    try:
+        return _Attempt(scenario, name, participation_scopes, verify, progress).run(subject, weightless=True)
+    except WeightlessReadError as read:
+        note = f"weights were allocated, because {read}"
+    return _Attempt(scenario, name, participation_scopes, verify, progress, (note,)).run(subject, weightless=False)
+
+
+class _Attempt:
+    """One way through the story: with weights that take no memory, or with real ones."""
+
+    def __init__(
+        self,
+        scenario: str | None,
+        name: str | None,
+        participation_scopes: Sequence[str],
+        verify: bool,
+        progress: _Progress | None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._scenario = scenario
+        self._name = name
+        self._participation_scopes = frozenset(participation_scopes)
+        self._verify = verify
+        self._progress = progress
+        self._notes = notes
+        self._seconds: dict[str, float] = {}
+
+    def run(self, make_subject: Callable[[], Subject], *, weightless: bool) -> Audit:
+        """Build, trace and judge."""
+        with ExitStack() as scopes:
+            made = scopes.enter_context(keras_variables_noted())
+            if weightless:
+                scopes.enter_context(weights_without_memory())
+            with self._phase("build"):
+                subject = make_subject()
+                subject.build()
+            with self._phase("trace"):
+                variables = Variables([*_model_variables(subject), *made, *(subject.variables or ())])
+                openings: list[Opening] = []
+                trace = trace_step(
+                    subject.step,
+                    subject.inputs,
+                    expectation=lambda trace: _opened(trace, variables, openings).expect,
+                    verify=self._verify,
+                )
+        with self._phase("analyse"):
+            return self._judged(subject, trace, openings[-1], weightless)
+
+    def _judged(self, subject: Subject, trace: Trace, opening: Opening, weightless: bool) -> Audit:
+        calls = [call for call in trace.calls if any(variable is not None for variable in call.variables)]
+        if not calls:
+            raise TraceError(
+                "the step never asks for the gradient of a variable: is it the step that trains? It has to call "
+                "GradientTape.gradient or tf.gradients"
+            )
+        opening.finish()
+        objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
+        facts = _variable_facts(subject, opening, updated_variables(opening, trace.updates), objectives)
+        if not any(variable.trainable for variable in facts):
+            raise TraceError("the step has no trainable variables: is every layer frozen, or the model not built?")
+        judgement = Judgement(opening.graph, objectives)
+        verdicts = tuple(judgement.verdict(variable) for variable in facts)
+        for variable, verdict in zip(facts, verdicts, strict=True):
+            opening.graph.facts(variable.node)["status"] = verdict.status
+        groups = group(verdicts, opening.graph, RULE_CODES)
+        return Audit(
+            subject=self._name or subject.name or getattr(subject.step, "__name__", "step"),
+            scenario=self._scenario,
+            objectives=judgement.objectives(facts),
+            variables=verdicts,
+            groups=groups,
+            findings=find(groups),
+            graph=opening.graph.network,
+            optimizer=", ".join(trace.updates.optimizers) or None,
+            notes=self._notes,
+            weights_allocated=not weightless,
+            seconds=self._seconds,
+        )
+
+    def _objective(self, opening: Opening, call: GradientCall, position: int) -> ObjectiveFacts:
+        name = "loss" if position == 0 else f"loss {position + 1}"
+        node = opening.graph.add_objective(name, call.source)
+        terms = []
+        for term in loss_terms(opening, opening.targets(call), self._participation_scopes):
+            term_node = opening.graph.add_term(
+                node, term.name, term.source, term.parts, term_kind=term.kind, weight=term.weight
+            )
+            terms.append(TermFacts(term_node, term.name, term.kind, term.weight, term.source))
+        known = [opening.variables.add(variable) for variable in call.variables if variable is not None]
+        asked = {opening.variables.node(variable, opening.graph): variable for variable in known}
+        return ObjectiveFacts(
+            node=node,
+            name=name,
+            source=call.source,
+            window=window_of(call),
+            terms=tuple(terms),
+            asked=frozenset(asked),
+            watched=frozenset(
+                n for n, variable in asked.items() if call.watched is None or id(variable.handle) in call.watched
+            ),
+            zeros_for_none=call.zeros_for_none,
+        )
+
+    @contextmanager
+    def _phase(self, name: str) -> Any:
+        if self._progress is not None:
+            self._progress(name)
+        start = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - start
+
+
+def _opened(trace: Trace, variables: Variables, openings: list[Opening]) -> Opening:
+    """The opening of a trace; kept, because a step may be traced more than once and the last one counts."""
+    openings.append(Opening(trace, variables.forgetting_nodes(), Edges()))
+    return openings[-1]
+
+
+def _model_variables(subject: Subject) -> Sequence[Any]:
+    return () if subject.model is None else tuple(subject.model.variables)
+
+
+def _variable_facts(
+    subject: Subject, opening: Opening, updated: set[int], objectives: Sequence[ObjectiveFacts]
+) -> list[VariableFacts]:
+    """Every variable that ought to train, or is frozen, in the order of the model or of their first use."""
+    variables, graph = opening.variables, opening.graph
+    known = [variables.add(variable) for variable in _universe(subject)]
+    asked = frozenset().union(*(objective.asked for objective in objectives))
+    for other, node in variables.with_nodes():
+        if node in asked or subject.variables is None and subject.model is None and other.trainable:
+            known.append(other)
+    return [
+        VariableFacts(
+            node=variables.node(variable, graph),
+            path=variable.path,
+            shape=variable.shape,
+            dtype=variable.dtype,
+            trainable=variable.trainable,
+            applied=id(variable.handle) in updated,
+        )
+        for variable in dict.fromkeys(known)
+        if _can_learn(variable)
+    ]
+
+
+def _universe(subject: Subject) -> Sequence[Any]:
+    if subject.variables is not None:
+        return subject.variables
+    if subject.model is None:
+        return ()
+    frozen = [
+        variable
+        for layer in subject.model._flatten_layers()
+        for variable in layer._trainable_variables
+        if not variable.trainable
+    ]
+    return [*subject.model.trainable_variables, *frozen]
+
+
+def _can_learn(variable: KnownVariable) -> bool:
+    """Whether a variable's type can carry a gradient: seeds and counters are no variables to train."""
+    return variable.dtype.startswith(("float", "bfloat", "complex"))

@@ -1,0 +1,339 @@
+"""TOML to settings: finds the project's file, reads it, and applies a scenario.
+
+Only the table `[gradaudit]` (in pyproject.toml: `[tool.gradaudit]`) is gradaudit's. Every other table is the project's
+and goes to the subject callable as it stands in the file, with the keys replaced that a scenario or `--set` replaces.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
+
+from gradaudit.errors import ConfigError
+from gradaudit.gate.policy import DEFAULT_FAIL_ON, parse_fail_on
+from gradaudit.graph.verdicts import Status
+from gradaudit.spelling import nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CONFIG_NAME = "gradaudit.toml"
+PYPROJECT_NAME = "pyproject.toml"
+
+
+class Scenario(BaseModel):
+    """One audit of several from one file: a name, and the keys of the file that it replaces."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: StrictStr = Field(min_length=1)
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class Settings(BaseModel):
+    """The table `[gradaudit]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: StrictStr | None = None
+    fail_on: list[StrictStr] = Field(alias="fail-on", default=list(DEFAULT_FAIL_ON))
+    participation_scopes: list[StrictStr] = Field(alias="participation-scopes", default=["gradient_participation"])
+    scenario: list[Scenario] = Field(default_factory=list)
+
+    @field_validator("scenario")
+    @classmethod
+    def _names_are_unique(cls, scenarios: list[Scenario]) -> list[Scenario]:
+        names = [scenario.name for scenario in scenarios]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two scenarios are called {name!r}; give each its own name")
+        return scenarios
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one audit is told: gradaudit's settings, and the project's own tables, both with the scenario applied."""
+
+    scenario: str | None
+    subject: str | None
+    fail_on: tuple[Status, ...]
+    participation_scopes: tuple[str, ...]
+    project: dict[str, Any]
+
+
+class ConfigFile:
+    """A parsed file, or, with `path=None`, the empty one that stands in where a subject is audited without any."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._tables = {} if path is None else _parse(path)
+        self._settings = self._validate(_own_table(self._tables, path))
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """The names of the file's scenarios, in its order."""
+        return tuple(scenario.name for scenario in self._settings.scenario)
+
+    def plan(self, scenario: str | None = None, overrides: Sequence[str] = ()) -> Plan:
+        """Apply a scenario's `set`, then the `KEY=VALUE` overrides.
+
+        Raises:
+            ConfigError: there is no such scenario, an override cannot be read or applied, or makes gradaudit's table wrong.
+        """
+        tables = copy.deepcopy(self._tables)
+        if scenario is not None:
+            for key, value in self._scenario(scenario).set.items():
+                _replace(tables, key, copy.deepcopy(value), where=f"{self._name}: scenario {scenario!r}")
+        for override in overrides:
+            key, value = parse_override(override)
+            _replace(tables, key, value, where=f"--set {override}")
+        settings = self._validate(_own_table(tables, self.path))
+        if settings.scenario != self._settings.scenario:
+            raise ConfigError(f"{self._name}: a scenario or --set cannot replace the scenarios themselves.")
+        return Plan(
+            scenario=scenario,
+            subject=settings.subject,
+            fail_on=parse_fail_on(settings.fail_on, where=f"{self._name}: [{self._table}] fail-on"),
+            participation_scopes=tuple(settings.participation_scopes),
+            project=_without_own_table(tables, self.path),
+        )
+
+    def _scenario(self, name: str) -> Scenario:
+        for scenario in self._settings.scenario:
+            if scenario.name == name:
+                return scenario
+        if not self.scenarios:
+            raise ConfigError(f"There is no scenario {name!r}: {self._name} has no [[{self._table}.scenario]].")
+        raise ConfigError(
+            f"There is no scenario {name!r} in {self._name}{nearest(name, self.scenarios)} "
+            f"It has: {', '.join(self.scenarios)}."
+        )
+
+    def _validate(self, table: Any) -> Settings:
+        if not isinstance(table, dict):
+            raise ConfigError(f"{self._name}: gradaudit must be a table, [{self._table}], not {_shown(table)}.")
+        try:
+            settings = Settings.model_validate(table)
+        except ValidationError as error:
+            complaints = [_complaint(detail, self._table) for detail in error.errors()]
+            raise ConfigError("\n".join(f"{self._name}: {complaint}" for complaint in complaints)) from None
+        parse_fail_on(settings.fail_on, where=f"{self._name}: [{self._table}] fail-on")
+        return settings
+
+    @property
+    def _name(self) -> str:
+        return "the command line" if self.path is None else str(self.path)
+
+    @property
+    def _table(self) -> str:
+        return "tool.gradaudit" if _is_pyproject(self.path) else "gradaudit"
+
+
+def read_project(path: Path | str, scenario: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the project's own tables of a file, as gradaudit hands them to the subject callable.
+
+    Raises:
+        ConfigError: the file cannot be read, gradaudit's table is wrong, or the scenario or an override does not fit.
+    """
+    return ConfigFile(Path(path)).plan(scenario, overrides).project
+
+
+def find_config(folder: Path) -> Path | None:
+    """Look upwards for `gradaudit.toml`, or a `pyproject.toml` with `[tool.gradaudit]`; the nearest folder wins."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / CONFIG_NAME).is_file():
+            return candidate / CONFIG_NAME
+        pyproject = candidate / PYPROJECT_NAME
+        if pyproject.is_file() and "gradaudit" in _tool_table(_parse(pyproject)):
+            return pyproject
+    return None
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Split `KEY=VALUE`. The value is TOML; a bare word that is no TOML value is taken as a string.
+
+    Raises:
+        ConfigError: there is no `=`, no key, or a value that was meant as a list, a table, a quoted string or a constant
+            and is no valid TOML.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: write KEY=VALUE, such as --set model.preset=tiny.")
+    return key.strip(), _parse_value(text.strip(), override)
+
+
+def _parse_value(text: str, override: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError as error:
+        if text[:1] in tuple("[{\"'"):
+            raise ConfigError(
+                f"--set {override}: the value is no valid TOML ({error}). Strings within lists and tables are quoted, "
+                f"""and the shell must see the quotes: --set 'KEY=["a", "b"]'."""
+            ) from None
+        if text in ("True", "False", "None"):
+            # Taken as words these would be strings, and a string "False" counts as true wherever it is asked.
+            hint = "leave the key out of the file instead" if text == "None" else f"write {text.lower()}"
+            raise ConfigError(f"--set {override}: {text} is Python, not TOML: {hint}.") from None
+        return text
+    return parsed["value"] if parsed.keys() == {"value"} else text
+
+
+# --------------------------------------------------------------------------------------------------- reading a file
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no config file {path}{_neighbours(path)}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder: name the TOML file in it.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}, line {line}: TOML must be encoded as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(f"The config file {path} cannot be read: {error.strerror}.") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(_broken(path, text, str(error))) from None
+
+
+def _neighbours(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f": there is no folder {path.parent} either."
+    hint = nearest(path.name, sorted(file.name for file in path.parent.glob("*.toml")))
+    return hint if hint != "." else ". Check the path, or leave --config out to have one looked for upwards from here."
+
+
+def _broken(path: Path, text: str, message: str) -> str:
+    """Say where a file stops being TOML. The parser tells the line in its message only."""
+    lines = text.splitlines()
+    match = re.search(r"line (\d+)", message)
+    number = int(match[1]) if match else max(len(lines), 1)
+    reason = re.sub(r" \(at .*\)$", "", message)
+    shown = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    return f"{path}, line {number}: this is no valid TOML: {reason}." + (f"\n    {shown}" if shown else "")
+
+
+# ------------------------------------------------------------------------------------------------ gradaudit's own table
+
+
+def _own_table(tables: dict[str, Any], path: Path | None) -> Any:
+    if _is_pyproject(path):
+        return _tool_table(tables).get("gradaudit", {})
+    return tables.get("gradaudit", {})
+
+
+def _without_own_table(tables: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    if _is_pyproject(path):
+        return {**tables, "tool": {name: tool for name, tool in _tool_table(tables).items() if name != "gradaudit"}}
+    return {name: table for name, table in tables.items() if name != "gradaudit"}
+
+
+def _tool_table(tables: dict[str, Any]) -> dict[str, Any]:
+    tool = tables.get("tool", {})
+    return tool if isinstance(tool, dict) else {}
+
+
+def _is_pyproject(path: Path | None) -> bool:
+    return path is not None and path.name == PYPROJECT_NAME
+
+
+def _complaint(detail: Any, table: str) -> str:
+    """Put one error of pydantic's into the file's own words."""
+    *inside, last = detail["loc"]
+    within_scenario = inside[:1] == ["scenario"]
+    place = f"[[{table}.scenario]] number {inside[1] + 1}" if len(inside) > 1 and within_scenario else f"[{table}]"
+    key = ".".join(str(part) for part in (detail["loc"][2:] if len(inside) > 1 and within_scenario else detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        known = _keys(Scenario if within_scenario else Settings)
+        return f"{place} has an unknown key {last!r}{nearest(str(last), known)} Known keys: {', '.join(known)}."
+    if detail["type"] == "missing":
+        return f"{place} has no {key!r}."
+    if detail["type"] == "value_error":
+        return f"{place}: {detail['ctx']['error']}."
+    return f"{place} {key}: {_EXPECTED.get(detail['type'], detail['msg'])}, not {_shown(detail['input'])}."
+
+
+_EXPECTED = {
+    "string_type": "should be a string",
+    "string_too_short": "should be a name",
+    "list_type": "should be a list",
+    "dict_type": "should be a table",
+    "model_type": "should be a table",
+}
+
+
+def _keys(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+# ------------------------------------------------------------------------------------------------------ replacing keys
+
+
+def _replace(tables: dict[str, Any], key: str, value: Any, *, where: str) -> None:
+    """Set a dotted key in place.
+
+    A table is merged key by key, because TOML reads a dotted key without quotes as one: it must not wipe out the rest.
+    """
+    *parents, last = _split(key, where)
+    table = tables
+    for depth, name in enumerate(parents, start=1):
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            parent = ".".join(parents[:depth])
+            raise ConfigError(f"{where}: {key!r} cannot be set, because {parent!r} is no table but {_shown(table)}.")
+    if isinstance(value, dict) and isinstance(table.get(last), dict):
+        for name, inner in value.items():
+            _replace(table[last], _quoted(name), inner, where=where)
+        return
+    if isinstance(table.get(last), dict):
+        raise ConfigError(
+            f"{where}: {key!r} is a table and cannot become {_shown(value)}; set one of its keys: {_list(table[last])}."
+        )
+    table[last] = value
+
+
+def _split(key: str, where: str) -> list[str]:
+    """Split a dotted key as TOML does, so that a part with a dot in it can be quoted."""
+    try:
+        nested: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        nested = {}
+    parts = []
+    while isinstance(nested, dict) and len(nested) == 1:
+        [(part, nested)] = nested.items()
+        parts.append(part)
+    if not parts or nested != 0:
+        raise ConfigError(f"{where}: {key!r} is no valid key; write names with dots between, such as data.targets.")
+    return parts
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _list(table: dict[str, Any]) -> str:
+    return ", ".join(table) or "it has none yet"
+
+
+def _shown(value: Any) -> str:
+    """A value as a person would write it in TOML, nearly: cut where it is long."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

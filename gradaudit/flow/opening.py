@@ -1,0 +1,266 @@
+"""From a trace to a gradient graph: every op of the traced graphs, and of the bodies of the functions they call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensorflow.python.eager import record
+
+from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_condition, selector
+from gradaudit.flow.edges import Edges, carries_gradient
+from gradaudit.flow.variables import Variables
+from gradaudit.graph.gradient_graph import ANY_FLOW, GradientGraph, Window
+from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
+from gradaudit.tracing.trace import Trace
+
+_PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
+_GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
+_WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
+
+
+@dataclass
+class Frame:
+    """One opening of a body: a function that is called twice is opened twice. The traced graphs share the root frame.
+
+    `nodes` is keyed by id of the op and index of its output; `bound` has, by the id of a placeholder's op, what is
+    passed in for it.
+    """
+
+    is_root: bool = False
+    nodes: dict[tuple[int, int], str] = field(default_factory=dict)
+    bound: dict[int, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node of the graph stands."""
+
+    frame: Frame
+    tensor: Any
+
+
+class Opening:
+    """Builds the gradient graph of a trace, as far as the trace has come: again and again while it goes on."""
+
+    def __init__(self, trace: Trace, variables: Variables, edges: Edges) -> None:
+        self.graph = GradientGraph()
+        self.variables = variables
+        self.places: dict[str, Place] = {}
+        self.writes: list[tuple[Frame, Any]] = []
+        """Ops that write to a variable."""
+        self._trace = trace
+        self._edges = edges
+        self._root = Frame(is_root=True)
+        self._graphs: dict[int, tuple[Any, int]] = {}
+        """Traced graphs, by id, with the number of their ops that were taken in."""
+        self._stand_ins: dict[str, int] = {}
+
+    def expect(self, call: GradientCall) -> Sequence[Answer]:
+        """What TensorFlow returns for each source of `call`, which is just being made.
+
+        Raises:
+            StandInReached: the loss depends on a gradient that was only stood in for.
+        """
+        with self._trace.gradient_calls.ignored(), record.stop_recording():
+            self.extend(call.graph)
+        window = window_of(call)
+        roots = dict.fromkeys(self.targets(call), 1)
+        reached = self.graph.reach(roots, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True)
+        for node, number in self._stand_ins.items():
+            if node in reached:
+                raise StandInReached(number)
+        return [self._answer(call, handle, reached) for handle in call.handles]
+
+    def extend(self, graph: Any) -> None:
+        """Take in what was added to `graph`, and to the graphs around it, since the last time."""
+        around = getattr(graph, "outer_graph", None)
+        if around is not None and hasattr(around, "outer_graph"):
+            self.extend(around)
+        _, done = self._graphs.get(id(graph), (graph, 0))
+        operations = graph.get_operations()
+        self._graphs[id(graph)] = (graph, len(operations))
+        outputs_before = len(self._trace.origins.outputs)
+        for external, internal in graph.captures:
+            self._root.bound.setdefault(id(internal.op), self._captured(external))
+        for op in operations[done:]:
+            self._add(self._root, op)
+        # What a custom gradient calls while it is asked is no output of the user's model.
+        del self._trace.origins.outputs[outputs_before:]
+
+    def finish(self) -> None:
+        """Take in what was traced after the last gradient call, and name the outputs of the model."""
+        for graph, _ in list(self._graphs.values()):
+            self.extend(graph)
+        for output in self._trace.origins.outputs:
+            node = self._root.nodes.get((id(output.tensor.op), output.tensor.value_index))
+            if node is not None:
+                self.graph.name_output(node, output.name)
+
+    def targets(self, call: GradientCall) -> list[str]:
+        """The nodes of the tensors that `call` differentiates."""
+        return [self.node(self._root, tensor) for tensor in call.targets]
+
+    def node(self, frame: Frame, tensor: Any) -> str:
+        """The node of a tensor as it stands in `frame`."""
+        return frame.nodes[id(tensor.op), tensor.value_index]
+
+    def gradients(self) -> list[str]:
+        """The nodes of all gradients that the step got, stood in for or real."""
+        nodes = list(self._stand_ins)
+        for call in self._trace.calls:
+            for result in call.results:
+                tensor = getattr(result, "values", result)
+                key = (id(tensor.op), tensor.value_index) if hasattr(tensor, "value_index") else None
+                if key in self._root.nodes:
+                    nodes.append(self._root.nodes[key])
+        return nodes
+
+    def _answer(self, call: GradientCall, handle: Any, reached: dict[str, int]) -> Answer:
+        known = self.variables.of_handle(handle)
+        if known is None:
+            return "tensor"
+        node = self.variables.node(known, self.graph)
+        if node not in reached or call.watched is not None and id(handle) not in call.watched:
+            return "none"
+        return "slices" if self._readers(node, reached) <= _GATHERS else "tensor"
+
+    def _readers(self, node: str, reached: dict[str, int]) -> set[str]:
+        """The types of the ops that read a variable on a way from the loss."""
+        types = set()
+        waiting = [node]
+        seen = {node}
+        while waiting:
+            for consumer in self.graph.consumers(waiting.pop()):
+                if consumer in reached and consumer not in seen:
+                    seen.add(consumer)
+                    op_type = self.graph.facts(consumer)["op_type"]
+                    if op_type in _PLACEHOLDERS:
+                        waiting.append(consumer)
+                    else:
+                        types.add(op_type)
+        return types
+
+    def _captured(self, external: Any) -> list[str]:
+        """What a captured tensor is: a variable, a tensor of a graph further out, or a constant."""
+        if hasattr(external, "graph"):
+            return [self.node(self._root, external)]
+        known = self.variables.of_handle(external)
+        return [] if known is None else [self.variables.node(known, self.graph)]
+
+    def _add(self, frame: Frame, op: Any) -> None:
+        nodes = [self._add_tensor(frame, op, output) for output in op.outputs]
+        if op.type.startswith(_WRITES) and op.inputs:
+            self.writes.append((frame, op))
+        if op.type in _PLACEHOLDERS:
+            self._bind(frame, op, nodes[0])
+            return
+        bodies = called_bodies(op)
+        if bodies is not None:
+            self._open(frame, op, nodes, bodies)
+            return
+        producers = [self.node(frame, tensor) for tensor in op.inputs]
+        for node, row in zip(nodes, self._edges.of(op), strict=True):
+            for producer, flow in zip(producers, row, strict=True):
+                self.graph.connect(node, producer, flow)
+
+    def _add_tensor(self, frame: Frame, op: Any, output: Any) -> str:
+        origin = self._trace.origins.of(op)
+        node = self.graph.add_op(
+            op.type,
+            scope=op.name.rpartition("/")[0],
+            layer=origin.layer,
+            source=origin.source,
+            tapes=self._tapes_of(op) if frame.is_root else None,
+            carries=carries_gradient(output),
+            is_data=self._is_data(frame, op),
+        )
+        frame.nodes[id(op), output.value_index] = node
+        self.places[node] = Place(frame, output)
+        if id(op) in self._trace.gradient_calls.stand_ins:
+            self._stand_ins[node] = self._trace.gradient_calls.stand_ins[id(op)]
+        return node
+
+    def _tapes_of(self, op: Any) -> frozenset[str]:
+        return frozenset(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
+
+    def _is_data(self, frame: Frame, op: Any) -> bool:
+        if op.type in _PLACEHOLDERS:
+            return frame.is_root and id(op) not in frame.bound
+        return "Random" in op.type or "Iterator" in op.type or op.type in ("PyFunc", "EagerPyFunc")
+
+    def _bind(self, frame: Frame, op: Any, node: str) -> None:
+        carries = carries_gradient(op.outputs[0])
+        for producer in frame.bound.get(id(op), ()):
+            self.graph.connect(node, producer, "passes" if carries else "blocked")
+        if frame.is_root:
+            # A tape records a capture when it is made, which may be before the placeholder's op is told of.
+            self.graph.facts(node)["tapes"] = None
+
+    def _open(self, frame: Frame, op: Any, nodes: list[str], bodies: list[Any]) -> None:
+        """Connect the outputs of a call to those of the bodies it runs, and the bodies' inputs to its own."""
+        arguments = [self.node(frame, tensor) for tensor in body_arguments(op)]
+        for body in bodies:
+            inner = self._opened(body, arguments)
+            results = [self.node(inner, tensor) for tensor in body.outputs]
+            self._connect_all(nodes, results)
+            if is_loop(op):
+                # The body gets its own results in the next round; without any round, the arguments are the results.
+                self._connect_all([self.node(inner, tensor) for tensor in body.inputs], results)
+                self._connect_all(nodes, arguments)
+        chosen_by = selector(op)
+        if is_loop(op):
+            condition = loop_condition(op)
+            frame_of_condition = self._opened(condition, arguments)
+            deciding = [self.node(frame_of_condition, condition.outputs[0])]
+        else:
+            deciding = [] if chosen_by is None else [self.node(frame, chosen_by)]
+        for node in nodes:
+            for producer in deciding:
+                self.graph.connect(node, producer, "blocked")
+        self._hand_back_zeros(frame, op, nodes, arguments)
+
+    def _opened(self, body: Any, arguments: list[str]) -> Frame:
+        if id(body) in self._graphs:
+            # The body in which the step itself asked for its gradients: it is in the graph already.
+            for placeholder, argument in zip(body.inputs, arguments, strict=True):
+                if id(placeholder.op) not in self._root.bound:
+                    self._connect_all([self.node(self._root, placeholder)], [argument])
+            return self._root
+        inner = Frame()
+        for placeholder, argument in zip(body.inputs, arguments, strict=True):
+            inner.bound[id(placeholder.op)] = [argument]
+        for op in body.get_operations():
+            self._add(inner, op)
+        return inner
+
+    def _connect_all(self, consumers: list[str], producers: list[str]) -> None:
+        for consumer, producer in zip(consumers, producers):  # noqa: B905  # a loop has results for its variables alone
+            self.graph.connect(consumer, producer, "passes" if self.graph.facts(consumer)["carries"] else "blocked")
+
+    def _hand_back_zeros(self, frame: Frame, op: Any, nodes: list[str], arguments: list[str]) -> None:
+        """TensorFlow differentiates a call as a whole: it returns zeros for every argument that no path leads to."""
+        tensors = body_arguments(op)
+        trainable = [argument for argument, tensor in zip(arguments, tensors, strict=True) if carries_gradient(tensor)]
+        consumers = [node for node in nodes if self.graph.facts(node)["carries"]]
+        if not trainable or not consumers:
+            return
+        origin = self._trace.origins.of(op)
+        hub = self.graph.add_op(
+            op.type,
+            scope=op.name.rpartition("/")[0],
+            layer=origin.layer,
+            source=origin.source,
+            tapes=self._tapes_of(op) if frame.is_root else None,
+            carries=True,
+        )
+        for node in consumers:
+            self.graph.connect(node, hub, "blocked", zeros=True)
+        for argument in trainable:
+            self.graph.connect(hub, argument, "blocked", zeros=True)
+
+
+def window_of(call: GradientCall) -> Window:
+    """Which ops count for a gradient call."""
+    return Window(None if call.tape is None else call.tape.name)

@@ -1,0 +1,206 @@
+"""Takes a differentiated loss apart into its addends, and names them as their author would."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+from tensorflow.python.framework import tensor_util
+
+from gradaudit.flow.bodies import called_bodies
+from gradaudit.flow.opening import Opening
+from gradaudit.graph.gradient_graph import Window
+from gradaudit.graph.verdicts import Source, TermKind
+
+_SAME_VALUE = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "CheckNumerics", "EnsureShape"})
+_SUMS = frozenset({"AddV2", "Add", "AddN", "Pack"})
+_QUOTIENTS = frozenset({"RealDiv", "Div"})
+
+
+@dataclass(frozen=True)
+class Addend:
+    """A tensor that is added into the loss, times `weight`; None stands for a factor that is not static."""
+
+    node: str
+    weight: float | None
+    scope: str
+    source: Source | None
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """Addends that bear one name. `parts` are their tensors."""
+
+    name: str
+    kind: TermKind
+    weight: float | None
+    source: Source | None
+    parts: tuple[str, ...]
+
+
+def loss_terms(opening: Opening, targets: Sequence[str], participation_scopes: Collection[str]) -> tuple[LossTerm, ...]:
+    """The terms of the sum of `targets`, in the order in which they are added.
+
+    A term is named after the first name scope that tells it from the others; without scopes after the line that
+    computes it. It is a participation term if one of `participation_scopes` is among its scopes, and a penalty if it
+    is computed from weights alone.
+    """
+    addends = _merged(_Splitter(opening).split(targets))
+    named: dict[str, list[Addend]] = {}
+    shared = _shared_scopes([addend.scope for addend in addends])
+    for addend in addends:
+        named.setdefault(_name(addend, shared, participation_scopes), []).append(addend)
+    return tuple(_term(opening, name, parts, participation_scopes) for name, parts in named.items())
+
+
+class _Splitter:
+    """Walks from the loss down through sums, as long as every step is linear."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._addends: list[Addend] = []
+
+    def split(self, targets: Iterable[str]) -> list[Addend]:
+        waiting: list[tuple[str, float | None]] = [(target, 1.0) for target in reversed(list(targets))]
+        while waiting:
+            node, weight = waiting.pop()
+            parts = self._parts(node, weight)
+            if parts is None:
+                facts = self._opening.graph.facts(node)
+                if not self._is_constant(node):
+                    self._addends.append(Addend(node, weight, facts["scope"], facts["source"]))
+            else:
+                waiting.extend(reversed(parts))
+        return self._addends
+
+    def _parts(self, node: str, weight: float | None) -> list[tuple[str, float | None]] | None:
+        """The tensors of which `node` is the weighted sum; None if it is no sum."""
+        place = self._opening.places[node]
+        op = place.tensor.op
+        inputs = [self._opening.node(place.frame, tensor) for tensor in op.inputs]
+        if op.type == "Placeholder" or called_bodies(op) is not None:
+            return self._passed_on(node, weight)
+        if not _is_scalar(place.tensor) and op.type != "Pack":
+            return None
+        if op.type in _SAME_VALUE:
+            return [(inputs[0], weight)] if _is_scalar(op.inputs[0]) and op.inputs[0].dtype.is_floating else None
+        if op.type in _SUMS:
+            return [(part, weight) for part in inputs]
+        if op.type == "Sub":
+            return [(inputs[0], weight), (inputs[1], _times(weight, -1.0))]
+        if op.type == "Neg":
+            return [(inputs[0], _times(weight, -1.0))]
+        if op.type == "Sum":
+            return [(inputs[0], weight)] if op.inputs[0].op.type == "Pack" else None
+        if op.type == "Mul":
+            return self._scaled(op, inputs, weight)
+        if op.type in _QUOTIENTS and _is_scalar(op.inputs[0]) and not self._is_learned(inputs[1]):
+            divisor = _constant(op.inputs[1])
+            return [(inputs[0], _times(weight, 1.0 / divisor if divisor else None))]
+        return None
+
+    def _passed_on(self, node: str, weight: float | None) -> list[tuple[str, float | None]] | None:
+        """Through the border of a function, where that is the only way."""
+        producers = [p for p in self._opening.graph.producers(node) if p in self._opening.places]
+        return [(producers[0], weight)] if len(producers) == 1 else None
+
+    def _scaled(self, op: Any, inputs: list[str], weight: float | None) -> list[tuple[str, float | None]] | None:
+        """A product with a factor that does not learn: a static weight, or one such as a loss scale."""
+        for position, factor in ((1, 0), (0, 1)):
+            constant = _constant(op.inputs[factor])
+            if _is_scalar(op.inputs[position]) and constant is not None:
+                return [(inputs[position], _times(weight, constant))]
+        for position, factor in ((1, 0), (0, 1)):
+            if _is_scalar(op.inputs[position]) and not self._is_learned(inputs[factor]):
+                return [(inputs[position], None)]
+        return None
+
+    def _is_learned(self, node: str) -> bool:
+        """Whether a variable that trains has a say in this factor."""
+        reached = self._opening.graph.reach({node: 1}, window=Window(None))
+        return any(
+            other in reached and known.trainable for known, other in self._opening.variables.with_nodes()
+        )
+
+    def _is_constant(self, node: str) -> bool:
+        return _constant(self._opening.places[node].tensor) is not None
+
+
+def _merged(addends: Sequence[Addend]) -> list[Addend]:
+    """One addend for each tensor, in order; a tensor that is added twice counts with both weights."""
+    merged: dict[str, Addend] = {}
+    for addend in addends:
+        before = merged.get(addend.node)
+        if before is None:
+            merged[addend.node] = addend
+        elif before.weight is None or addend.weight is None:
+            merged[addend.node] = replace(before, weight=None)
+        else:
+            merged[addend.node] = replace(before, weight=before.weight + addend.weight)
+    return list(merged.values())
+
+
+def _shared_scopes(scopes: Sequence[str]) -> int:
+    """How many leading scopes all addends share; the last scope of an addend is never counted as shared."""
+    parts = [scope.split("/") if scope else [] for scope in scopes]
+    limit = max(min((len(part) for part in parts), default=0) - (len(parts) == 1), 0)
+    shared = 0
+    while shared < limit and len({part[shared] for part in parts}) == 1:
+        shared += 1
+    return shared
+
+
+def _name(addend: Addend, shared: int, participation_scopes: Collection[str]) -> str:
+    scopes = [scope for scope in addend.scope.split("/") if scope]
+    for position, scope in enumerate(scopes):
+        if _plain(scope) in participation_scopes:
+            return "/".join([_plain(scope), *scopes[position + 1 : position + 2]])
+    own = scopes[shared:] or scopes[-1:]
+    if own:
+        return own[0]
+    return str(addend.source) if addend.source else addend.node
+
+
+def _term(opening: Opening, name: str, parts: Sequence[Addend], participation_scopes: Collection[str]) -> LossTerm:
+    weights = {part.weight for part in parts}
+    return LossTerm(
+        name=name,
+        kind=_kind(opening, parts, participation_scopes),
+        weight=weights.pop() if len(weights) == 1 else None,
+        source=parts[0].source,
+        parts=tuple(part.node for part in parts),
+    )
+
+
+def _kind(opening: Opening, parts: Sequence[Addend], participation_scopes: Collection[str]) -> TermKind:
+    if all(any(_plain(scope) in participation_scopes for scope in part.scope.split("/")) for part in parts):
+        return "participation"
+    cone = opening.graph.cone(part.node for part in parts)
+    reads_data = any(opening.graph.facts(node)["is_data"] for node in cone)
+    reads_weights = any(known.trainable and node in cone for known, node in opening.variables.with_nodes())
+    return "penalty" if reads_weights and not reads_data else "task"
+
+
+def _plain(scope: str) -> str:
+    """A scope's name without the number that TensorFlow adds when it is opened again."""
+    head, _, tail = scope.rpartition("_")
+    return head if head and tail.isdigit() else scope
+
+
+def _is_scalar(tensor: Any) -> bool:
+    return bool(tensor.shape.rank == 0)
+
+
+def _constant(tensor: Any) -> float | None:
+    """The value of a static scalar."""
+    if not _is_scalar(tensor) or not tensor.dtype.is_floating:
+        return None
+    value = tensor_util.constant_value(tensor)
+    # The shortest number that the tensor's type cannot tell from the value: 1e-06, not 9.999999974752427e-07.
+    return None if value is None else float(str(value))
+
+
+def _times(weight: float | None, factor: float | None) -> float | None:
+    return None if weight is None or factor is None else weight * factor

@@ -1,0 +1,69 @@
+"""The variables of a step: known by the handle through which ops read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gradaudit.graph.gradient_graph import GradientGraph
+
+
+@dataclass(frozen=True, eq=False)
+class KnownVariable:
+    """A Keras or TensorFlow variable, its handle, and what is reported of it."""
+
+    variable: Any
+    handle: Any
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    trainable: bool
+
+
+class Variables:
+    """Finds a variable, and its node in the graph, by its handle."""
+
+    def __init__(self, known: Iterable[Any]) -> None:
+        self._by_handle: dict[int, KnownVariable] = {}
+        self._nodes: dict[int, str] = {}
+        for variable in known:
+            self.add(variable)
+
+    def forgetting_nodes(self) -> Variables:
+        """The same variables, for another graph."""
+        return Variables([known.variable for known in self._by_handle.values()])
+
+    def add(self, variable: Any) -> KnownVariable:
+        """Make a variable known; one that is known already stays as it is."""
+        handle = variable.handle
+        if id(handle) not in self._by_handle:
+            self._by_handle[id(handle)] = KnownVariable(
+                variable=variable,
+                handle=handle,
+                path=getattr(variable, "path", None) or variable.name.removesuffix(":0"),
+                shape=tuple(-1 if dimension is None else int(dimension) for dimension in variable.shape),
+                dtype=str(getattr(variable.dtype, "name", variable.dtype)),
+                trainable=bool(variable.trainable),
+            )
+        return self._by_handle[id(handle)]
+
+    def of_handle(self, handle: Any) -> KnownVariable | None:
+        """The variable behind a handle; None for resources of another kind, such as tables."""
+        known = self._by_handle.get(id(handle))
+        if known is None:
+            owner = getattr(handle, "_parent_trackable", lambda: None)()
+            if owner is not None and hasattr(owner, "trainable") and hasattr(owner, "read_value"):
+                known = self.add(owner)
+        return known
+
+    def node(self, known: KnownVariable, graph: GradientGraph) -> str:
+        """The variable's node, added to the graph if it is not there yet."""
+        key = id(known.handle)
+        if key not in self._nodes:
+            self._nodes[key] = graph.add_variable(known.path)
+        return self._nodes[key]
+
+    def with_nodes(self) -> list[tuple[KnownVariable, str]]:
+        """All variables that the step was seen to touch, with their nodes."""
+        return [(self._by_handle[key], node) for key, node in self._nodes.items()]

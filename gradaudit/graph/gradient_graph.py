@@ -1,0 +1,281 @@
+"""The gradient graph: from each differentiated loss back to the variables, edge by edge what a gradient does there."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import networkx
+
+from gradaudit.graph.verdicts import Block, Source
+
+Flow = Literal["passes", "zero", "opaque", "blocked"]
+
+_BEST_FIRST: tuple[Flow, ...] = ("passes", "zero", "opaque", "blocked")
+
+PASSES: frozenset[Flow] = frozenset({"passes"})
+PASSES_OR_ZERO: frozenset[Flow] = frozenset({"passes", "zero"})
+PASSES_OR_OPAQUE: frozenset[Flow] = frozenset({"passes", "opaque"})
+ANY_FLOW: frozenset[Flow] = frozenset(_BEST_FIRST)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`."""
+
+    tape: str | None
+
+
+class GradientGraph:
+    """Tensors of a traced step as nodes, edges from consumer to producer.
+
+    Every edge carries `flow`: "passes" if a gradient goes from consumer to producer, "zero" if a gradient of zeros does,
+    "blocked" if none does, "opaque" if the consumer's op has no registered gradient. An edge with `zeros` is no path;
+    along it TensorFlow hands back zeros all the same, as the call of a function does for everything that it captures.
+    Every node carries `tapes`, the names of the tapes that recorded its op, or None inside a function's body, which is
+    differentiated as a whole.
+    """
+
+    def __init__(self) -> None:
+        self.network = networkx.DiGraph()
+        self._counts: dict[str, int] = {}
+
+    def add_op(
+        self,
+        op_type: str,
+        *,
+        scope: str,
+        layer: str | None,
+        source: Source | None,
+        tapes: frozenset[str] | None,
+        carries: bool,
+        is_data: bool = False,
+    ) -> str:
+        """Add a tensor that an op makes, and return its id, which comes from layer or scope and the op's type.
+
+        `carries` says whether its type can carry a gradient; `is_data` that it differs from batch to batch by itself.
+        """
+        place = layer or scope
+        node = self._unique(f"{place}/{op_type}" if place else op_type)
+        self.network.add_node(
+            node,
+            kind="op",
+            op_type=op_type,
+            layer=layer,
+            source=source,
+            scope=scope,
+            tapes=tapes,
+            carries=carries,
+            is_data=is_data,
+        )
+        return node
+
+    def add_variable(self, path: str) -> str:
+        """Add a variable and return its id."""
+        node = self._unique(f"variable:{path}")
+        self.network.add_node(
+            node,
+            kind="variable",
+            op_type=None,
+            layer=path.rpartition("/")[0] or None,
+            source=None,
+            path=path,
+            tapes=None,
+            carries=True,
+            is_data=False,
+        )
+        return node
+
+    def add_objective(self, name: str, source: Source | None) -> str:
+        """Add a differentiated loss and return its id."""
+        return self._add_loss_node("objective", name, source)
+
+    def add_term(self, objective: str, name: str, source: Source | None, tensors: Iterable[str], **facts: Any) -> str:
+        """Add a term of a loss, the sum of `tensors`, and return its id."""
+        node = self._add_loss_node("term", f"{objective.partition(':')[2]}/{name}", source, label=name, **facts)
+        self.connect(objective, node, "passes")
+        for tensor in tensors:
+            self.connect(node, tensor, "passes")
+        return node
+
+    def connect(self, consumer: str, producer: str, flow: Flow, *, zeros: bool = False) -> None:
+        """Add an edge; of two between the same nodes the better one stays."""
+        known = self.network.get_edge_data(consumer, producer)
+        if known is not None:
+            zeros = zeros and known["zeros"]
+            flow = min(flow, known["flow"], key=_BEST_FIRST.index)
+        self.network.add_edge(consumer, producer, flow=flow, zeros=zeros)
+
+    def name_output(self, node: str, name: str) -> None:
+        """Mark a tensor as a named output of the model."""
+        self.network.nodes[node].setdefault("output", name)
+
+    def facts(self, node: str) -> dict[str, Any]:
+        """The attributes of a node."""
+        attributes: dict[str, Any] = self.network.nodes[node]
+        return attributes
+
+    def nodes_of_kind(self, kind: str) -> Iterator[str]:
+        """The nodes of a kind, in the order in which they were added."""
+        return (node for node, facts in self.network.nodes.items() if facts["kind"] == kind)
+
+    def named_outputs(self) -> list[str]:
+        """The tensors that are named outputs of the model."""
+        return [node for node, facts in self.network.nodes.items() if "output" in facts]
+
+    def producers(self, node: str) -> Iterable[str]:
+        """What a tensor is directly computed from."""
+        producers: Iterable[str] = self.network.adj[node]
+        return producers
+
+    def consumers(self, node: str) -> Iterable[str]:
+        """What is directly computed from a tensor."""
+        consumers: Iterable[str] = self.network.pred[node]
+        return consumers
+
+    def reach(
+        self, roots: Mapping[str, int], *, window: Window, flows: frozenset[Flow] = PASSES, with_zeros: bool = False
+    ) -> dict[str, int]:
+        """From which roots each node is reached, as the union of the roots' bits.
+
+        One pass serves all roots and all variables; loops are followed until nothing changes.
+
+        Args:
+            roots: nodes and their bits.
+            window: which ops count.
+            flows: the flows of the edges that are followed.
+            with_zeros: follow also the edges along which TensorFlow hands back zeros for lack of a path.
+        """
+        masks = dict(roots)
+        waiting = deque(roots)
+        queued = set(roots)
+        while waiting:
+            node = waiting.popleft()
+            queued.discard(node)
+            if not self.is_in(window, node):
+                continue
+            mask = masks[node]
+            for producer, edge in self.network.adj[node].items():
+                if edge["flow"] in flows and not edge["zeros"] or with_zeros and edge["zeros"]:
+                    before = masks.get(producer, 0)
+                    if before | mask != before:
+                        masks[producer] = before | mask
+                        if producer not in queued:
+                            queued.add(producer)
+                            waiting.append(producer)
+        return masks
+
+    def cone(self, roots: Iterable[str]) -> set[str]:
+        """Everything that the roots are computed from, in whatever way."""
+        seen = set(roots)
+        waiting = list(seen)
+        while waiting:
+            for producer, edge in self.network.adj[waiting.pop()].items():
+                if producer not in seen and not edge["zeros"]:
+                    seen.add(producer)
+                    waiting.append(producer)
+        return seen
+
+    def is_in(self, window: Window, node: str) -> bool:
+        """Whether the op of `node` counts in this window."""
+        tapes = self.network.nodes[node]["tapes"]
+        return tapes is None or window.tape is None or window.tape in tapes
+
+    def chains(self, roots: Iterable[str], *, window: Window) -> Chains:
+        """The ways from the roots to every node: those with the fewest blocks, and of these the shortest."""
+        best: dict[str, tuple[int, int]] = dict.fromkeys(roots, (0, 0))
+        previous: dict[str, str] = {}
+        waiting = [(0, 0, order, root) for order, root in enumerate(best)]
+        order = len(waiting)
+        while waiting:
+            blocks, length, _, node = heapq.heappop(waiting)
+            if (blocks, length) > best[node]:
+                continue
+            for producer, edge in self.network.adj[node].items():
+                if edge["zeros"]:
+                    continue
+                cost = (blocks + self._is_break(node, edge["flow"], window), length + 1)
+                if producer not in best or cost < best[producer]:
+                    best[producer] = cost
+                    previous[producer] = node
+                    order += 1
+                    heapq.heappush(waiting, (*cost, order, producer))
+        return Chains(self, window, previous, best)
+
+    def _is_break(self, consumer: str, flow: Flow, window: Window) -> bool:
+        """Whether a gradient that got as far as `consumer` ends there."""
+        return bool(self.facts(consumer)["carries"]) and (flow != "passes" or not self.is_in(window, consumer))
+
+    def block_between(self, consumer: str, producer: str, window: Window) -> Block | None:
+        """What ends a gradient between two nodes; None if it passes."""
+        flow: Flow = self.network.edges[consumer, producer]["flow"]
+        if not self._is_break(consumer, flow, window):
+            return None
+        facts = self.facts(consumer)
+        if flow == "passes":
+            return Block(facts["op_type"], "outside-tape", facts["layer"], facts["source"])
+        reason: Literal["zero", "opaque", "no-gradient"] = "no-gradient" if flow == "blocked" else flow
+        return Block(facts["op_type"], reason, facts["layer"], facts["source"])
+
+    def _add_loss_node(self, kind: str, name: str, source: Source | None, **facts: Any) -> str:
+        node = self._unique(f"{kind}:{name}")
+        self.network.add_node(
+            node,
+            kind=kind,
+            op_type=None,
+            layer=None,
+            source=source,
+            tapes=None,
+            carries=True,
+            is_data=False,
+            **{"label": name, **facts},
+        )
+        return node
+
+    def _unique(self, wanted: str) -> str:
+        count = self._counts[wanted] = self._counts.get(wanted, 0) + 1
+        return wanted if count == 1 else f"{wanted}#{count}"
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Best ways from some roots to each node, as found by `GradientGraph.chains`."""
+
+    graph: GradientGraph
+    window: Window
+    previous: Mapping[str, str]
+    costs: Mapping[str, tuple[int, int]]
+
+    def reaches(self, node: str) -> bool:
+        """Whether there is any way at all, broken or not."""
+        return node in self.costs
+
+    def to(self, node: str) -> tuple[str, ...]:
+        """The nodes on the best way from a root to `node`, ends included."""
+        chain = [node]
+        while chain[-1] in self.previous:
+            chain.append(self.previous[chain[-1]])
+        return tuple(reversed(chain))
+
+    def first_block(self, node: str) -> tuple[Block, tuple[str, ...]] | None:
+        """The first place where the best way to `node` is broken, and the way from the root to there.
+
+        Where a float is made from an integer or a boolean, the op that a person would blame lies further on: the one
+        that made the integer from a float.
+        """
+        chain = self.to(node)
+        for position, (consumer, producer) in enumerate(zip(chain, chain[1:])):  # noqa: B905  # pairs of neighbours
+            block = self.graph.block_between(consumer, producer, self.window)
+            if block is None:
+                continue
+            end = position + 1
+            while not self.graph.facts(chain[end])["carries"] and end + 1 < len(chain):
+                end += 1
+            if end > position + 1:
+                facts = self.graph.facts(chain[end - 1])
+                block = Block(facts["op_type"], "no-gradient", facts["layer"], facts["source"])
+            return block, chain[: end + 1]
+        return None

@@ -1,0 +1,117 @@
+"""Puts variables with one status and one cause together: a report has an entry for each cause, not each variable."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import networkx
+
+from gradaudit.graph.causes import unused_outputs
+from gradaudit.graph.gradient_graph import GradientGraph
+from gradaudit.graph.verdicts import STATUSES, Block, Cause, Group, Source, Status, Verdict
+
+_MESSAGES: dict[Status, tuple[str, str]] = {
+    "zero-gradient": (
+        "has a path to the loss, and a gradient that is zero whatever the data",
+        "look for a zero weight, a constant mask or an op such as sign on the way",
+    ),
+    "untracked": (
+        "the loss depends on it, but no gradient call asks for it",
+        "add its layer to the model, so that it stands among the trainable variables, or ask for its gradient",
+    ),
+    "not-updated": (
+        "has a gradient that the step never applies",
+        "give the gradient to the optimizer together with the variable",
+    ),
+    "opaque": (
+        "every path to it crosses an op for which TensorFlow has no gradient",
+        "replace the op: TensorFlow raises LookupError when the gradient gets there",
+    ),
+}
+
+
+def group(verdicts: Sequence[Verdict], graph: GradientGraph, rules: Mapping[Status, str]) -> tuple[Group, ...]:
+    """The groups, by status in the order of `STATUSES`, and then by their first variable.
+
+    Variables belong together if they share an output in which their values end, or the block that cuts them off.
+    Connected and frozen variables need no entry.
+    """
+    sources = {graph.facts(node)["output"]: graph.facts(node)["source"] for node in graph.named_outputs()}
+    groups = []
+    for status in STATUSES:
+        if status in rules:
+            members = [verdict for verdict in verdicts if verdict.status == status]
+            groups += [_group(status, part, graph, rules[status], sources) for part in _parts(members)]
+    return tuple(groups)
+
+
+def common_layer(paths: Iterable[str]) -> str:
+    """The deepest layer path that holds all of the variables."""
+    layers = [path.rpartition("/")[0].split("/") for path in paths]
+    return "/".join(os.path.commonprefix(layers))
+
+
+def _parts(members: Sequence[Verdict]) -> list[list[Verdict]]:
+    """The members that hang together by shared keys, in order."""
+    links = networkx.Graph()
+    for position, verdict in enumerate(members):
+        links.add_node(position)
+        for key in _keys(verdict):
+            links.add_edge(position, key)
+    components = [sorted(n for n in part if isinstance(n, int)) for part in networkx.connected_components(links)]
+    return [[members[position] for position in part] for part in sorted(components)]
+
+
+def _keys(verdict: Verdict) -> list[Hashable]:
+    cause = verdict.cause
+    if verdict.outputs:
+        return [("output", output) for output in verdict.outputs]
+    if cause is None:
+        return [("terms", verdict.terms, common_layer([verdict.path]).split("/")[0])]
+    if cause.kind == "never-read":
+        return [("never-read", *verdict.path.split("/")[:2])]
+    return [(cause.kind, cause.op_type, cause.layer, cause.source)]
+
+
+def _group(
+    status: Status, members: list[Verdict], graph: GradientGraph, rule: str, sources: Mapping[str, Source | None]
+) -> Group:
+    outputs = tuple(dict.fromkeys(output for verdict in members for output in verdict.outputs))
+    terms = tuple(dict.fromkeys(term for verdict in members for term in verdict.terms))
+    cause = _cause(members, outputs, graph)
+    message, fix = _words(status, cause, outputs, terms)
+    ends = [sources[output] for output in outputs] if outputs else [cause.source] if cause else []
+    return Group(
+        status=status,
+        variables=tuple(verdict.path for verdict in members),
+        layer=common_layer(verdict.path for verdict in members),
+        message=message,
+        fix=fix,
+        rule=rule,
+        outputs=outputs,
+        terms=terms,
+        sources=tuple(dict.fromkeys(source for source in ends if source is not None)),
+        cause=cause,
+    )
+
+
+def _cause(members: Sequence[Verdict], outputs: tuple[str, ...], graph: GradientGraph) -> Cause | None:
+    causes = [verdict.cause for verdict in members if verdict.cause is not None]
+    if causes and outputs:
+        blocks: dict[Block, None] = dict.fromkeys(block for cause in causes for block in cause.blocks)
+        return unused_outputs(graph, outputs, tuple(blocks))
+    return causes[0] if causes else None
+
+
+def _words(
+    status: Status, cause: Cause | None, outputs: tuple[str, ...], terms: tuple[str, ...]
+) -> tuple[str, str]:
+    if cause is not None:
+        return cause.message, cause.fix
+    if status == "participation-only":
+        if outputs:
+            names = ", ".join(outputs)
+            return f"learns nothing: {names} read by {', '.join(terms)} only", "give a target, or freeze the layers"
+        return f"learns nothing: reached by {', '.join(terms)} only", "use it in a task term, or freeze it"
+    return _MESSAGES[status]

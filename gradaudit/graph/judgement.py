@@ -1,0 +1,169 @@
+"""From the gradient graph and what a step did with its variables to a verdict on each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gradaudit.graph.causes import Causes
+from gradaudit.graph.gradient_graph import PASSES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, ANY_FLOW, GradientGraph, Window
+from gradaudit.graph.verdicts import Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
+
+
+@dataclass(frozen=True)
+class VariableFacts:
+    """What is known of a variable before it is judged. `applied` says that the step writes a gradient into it."""
+
+    node: str
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    trainable: bool
+    applied: bool
+
+
+@dataclass(frozen=True)
+class TermFacts:
+    """A loss term and its node."""
+
+    node: str
+    name: str
+    kind: TermKind
+    weight: float | None
+    source: Source | None
+
+
+@dataclass(frozen=True)
+class ObjectiveFacts:
+    """One gradient call: which variables it asked for, and which of them its tape watches."""
+
+    node: str
+    name: str
+    source: Source | None
+    window: Window
+    terms: tuple[TermFacts, ...]
+    asked: frozenset[str]
+    watched: frozenset[str]
+    zeros_for_none: bool
+
+
+class Judgement:
+    """Walks the graph once for each objective and kind of edge, and then answers for every variable."""
+
+    def __init__(self, graph: GradientGraph, objectives: Sequence[ObjectiveFacts]) -> None:
+        self._graph = graph
+        self._objectives = objectives
+        self._walks = [_Walk(graph, objective) for objective in objectives]
+        self._outputs = _reach_of_outputs(graph)
+        self._causes = Causes(graph, [(objective.node, objective.window) for objective in objectives])
+
+    def objectives(self, variables: Iterable[VariableFacts]) -> tuple[Objective, ...]:
+        """The objectives with their terms, each with the number of variables that it trains."""
+        nodes = [facts.node for facts in variables if facts.trainable]
+        return tuple(
+            Objective(
+                name=objective.name,
+                source=objective.source,
+                terms=tuple(
+                    Term(
+                        name=term.name,
+                        kind=term.kind,
+                        weight=term.weight,
+                        source=term.source,
+                        trains=sum(1 for node in nodes if walk.trains(term, node)),
+                    )
+                    for term in objective.terms
+                ),
+            )
+            for objective, walk in zip(self._objectives, self._walks, strict=True)
+        )
+
+    def verdict(self, facts: VariableFacts) -> Verdict:
+        """The answer for one variable."""
+        status = self._status(facts)
+        outputs = self._outputs.get(facts.node, ())
+        return Verdict(
+            path=facts.path,
+            shape=facts.shape,
+            dtype=facts.dtype,
+            status=status,
+            tape=self._tape(facts.node),
+            terms=tuple(dict.fromkeys(term.name for walk in self._walks for term in walk.terms_of(facts.node))),
+            outputs=outputs,
+            cause=self._causes.of(facts.node, facts.path, outputs) if status == "disconnected" else None,
+        )
+
+    def _status(self, facts: VariableFacts) -> Status:
+        if not facts.trainable:
+            return "frozen"
+        node = facts.node
+        asking = [walk for walk in self._walks if node in walk.objective.asked]
+        kinds = {term.kind for walk in asking for term in walk.terms_of(node)}
+        if kinds:
+            if not facts.applied:
+                return "not-updated"
+            return "connected" if "task" in kinds else "participation-only"
+        if any(walk.is_reached(node, "opaque") for walk in asking):
+            return "opaque"
+        if any(walk.is_reached(node, "zero") for walk in asking):
+            return "zero-gradient"
+        if not asking and any(node in walk.passing for walk in self._walks):
+            return "untracked"
+        return "disconnected"
+
+    def _tape(self, node: str) -> TapeAnswer:
+        asking = [walk for walk in self._walks if node in walk.objective.asked]
+        if not asking:
+            return "not-asked"
+        if any(walk.is_reached(node, "passes") for walk in asking):
+            return "tensor"
+        if any(walk.is_reached(node, "tape") or walk.objective.zeros_for_none for walk in asking):
+            return "zeros"
+        return "none"
+
+
+class _Walk:
+    """What one objective reaches, by kinds of edges."""
+
+    def __init__(self, graph: GradientGraph, objective: ObjectiveFacts) -> None:
+        self.objective = objective
+        window = objective.window
+        bits = {term.node: 1 << position for position, term in enumerate(objective.terms)}
+        self.passing = graph.reach(bits, window=window, flows=PASSES)
+        self._reached: Mapping[str, Mapping[str, int]] = {
+            "passes": self.passing,
+            "zero": graph.reach(bits, window=window, flows=PASSES_OR_ZERO),
+            "opaque": graph.reach(bits, window=window, flows=PASSES_OR_OPAQUE),
+            "tape": graph.reach(bits, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True),
+        }
+
+    def is_reached(self, node: str, kind: str) -> bool:
+        """Whether the gradient call gets as far as this variable along edges of a kind."""
+        return node in self.objective.watched and node in self._reached[kind]
+
+    def terms_of(self, node: str) -> list[TermFacts]:
+        """The terms from which a gradient reaches a variable."""
+        mask = self.passing.get(node, 0) if node in self.objective.watched else 0
+        return [term for position, term in enumerate(self.objective.terms) if mask >> position & 1]
+
+    def trains(self, term: TermFacts, node: str) -> bool:
+        """Whether a term's gradient is asked for this variable and reaches it."""
+        return node in self.objective.asked and term in self.terms_of(node)
+
+
+def _reach_of_outputs(graph: GradientGraph) -> dict[str, tuple[str, ...]]:
+    """For each node the named outputs in which its values end, along edges that pass a gradient.
+
+    An output from which another one is computed, as an encoder's is in a loop that calls its models one by one, is
+    no end.
+    """
+    outputs = graph.named_outputs()
+    bits = {node: 1 << position for position, node in enumerate(outputs)}
+    reach = graph.reach(bits, window=Window(None))
+    ends = [position for position, node in enumerate(outputs) if reach[node] == bits[node]]
+    names = [graph.facts(node)["output"] for node in outputs]
+    return {
+        node: tuple(dict.fromkeys(names[position] for position in ends if mask >> position & 1))
+        for node, mask in reach.items()
+        if graph.facts(node)["kind"] == "variable"
+    }

@@ -1,0 +1,5 @@
+"""GA101: a variable that no differentiated loss has a path to."""
+
+from gradaudit.rules.rule import Rule
+
+RULE = Rule(code="GA101", title="disconnected variable", status="disconnected", severity="error")

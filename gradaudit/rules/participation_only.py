@@ -1,0 +1,5 @@
+"""GA103: a variable that only participation terms and penalties reach."""
+
+from gradaudit.rules.rule import Rule
+
+RULE = Rule(code="GA103", title="participation only", status="participation-only", severity="note")

@@ -1,0 +1,89 @@
+"""What is audited: a train step and the inputs that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradaudit.errors import SubjectError
+
+
+@dataclass(frozen=True, init=False)
+class Subject:
+    """A train step to audit.
+
+    Attributes:
+        step: any callable that differentiates (GradientTape or tf.gradients) and updates.
+        inputs: its positional arguments: nests of TensorSpecs, arrays or tensors, of which only shape and dtype count;
+            anything else in them is passed as it is.
+        variables: those that ought to train. None for every trainable variable that the step reads, or, of a Keras
+            model, its `trainable_variables`.
+        name: what the report calls it.
+        model: the Keras model whose step this is, if it is one.
+    """
+
+    step: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    variables: tuple[Any, ...] | None
+    name: str | None
+    model: Any
+
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        inputs: Sequence[Any],
+        *,
+        variables: Sequence[Any] | None = None,
+        name: str | None = None,
+        model: Any = None,
+    ) -> None:
+        if not callable(step):
+            raise SubjectError(f"step must be callable, not {type(step).__name__}: pass the function that trains")
+        if not isinstance(inputs, (list, tuple)):
+            raise SubjectError(
+                f"inputs must be a list or tuple of the step's arguments, not {type(inputs).__name__}: write [batch]"
+            )
+        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "inputs", tuple(inputs))
+        object.__setattr__(self, "variables", None if variables is None else tuple(variables))
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "model", model)
+
+    @classmethod
+    def from_keras(cls, model: Any, batch: Any) -> Subject:
+        """The step that `model.fit` runs.
+
+        Args:
+            model: a compiled Keras model; it need not be built.
+            batch: what `train_step` gets, `(x, y)` or `(x, y, sample_weight)`, of TensorSpecs, arrays or tensors, or a
+                `tf.data.Dataset`, of which only the `element_spec` is used.
+
+        Raises:
+            SubjectError: `model` is no Keras model, or is not compiled.
+        """
+        if not hasattr(model, "train_step"):
+            raise SubjectError(f"model must be a keras.Model, not {type(model).__name__}")
+        if not getattr(model, "compiled", False):
+            raise SubjectError(f"model {model.name!r} is not compiled: call model.compile(...) first")
+
+        def step(data: Any) -> Any:
+            # As fit calls it: through the strategy under which the model was made.
+            return model.distribute_strategy.run(model.train_step, args=(data,))
+
+        spec = getattr(batch, "element_spec", batch)
+        return cls(step, [spec], name=model.name, model=model)
+
+    def build(self) -> None:
+        """Build model and optimizer from the shapes of the batch, as `fit` does before its first step."""
+        if self.model is None:
+            return
+        import keras
+        import tensorflow as tf
+
+        def symbolic(value: Any) -> Any:
+            if not hasattr(value, "shape"):
+                return value
+            return keras.KerasTensor(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+
+        self.model._symbolic_build(data_batch=tf.nest.map_structure(symbolic, self.inputs[0]))

@@ -1,0 +1,306 @@
+"""From the words "package.module:callable" to the callable, and from that to what `audit` takes.
+
+Nothing here is done before `audit` asks for it, because a model that is built while a module is imported ought to take no
+memory either. What goes wrong in the user's code becomes a `SubjectError` with the user's own error and line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
+
+from gradaudit.errors import SubjectError
+from gradaudit.spelling import nearest
+
+_HOW_TO_WRITE = 'write "package.module:callable" or "path/to/file.py:callable"'
+
+
+def find_subject(reference: str, *, folder: Path) -> Callable[..., Any]:
+    """Import what `reference` names; a path is relative to `folder`, and modules are found there and in the working folder.
+
+    Raises:
+        SubjectError: the reference is no reference, or its module, file or callable is not there or fails to import.
+    """
+    target, attribute = split_reference(reference)
+    with _user_errors(f"The subject {reference!r} cannot be imported"):
+        module = _load_file(folder / target) if _is_file(target) else _import_module(target, folder)
+    return _callable_in(module, attribute, reference)
+
+
+def lazy_subject(reference: str, *, folder: Path, project: dict[str, Any]) -> Callable[[], Any]:
+    """Return what `audit` takes: it imports the callable, calls it, with `project` if it takes an argument, and checks."""
+
+    def build() -> Any:
+        function = find_subject(reference, folder=folder)
+        # Every call gets its own copy: a project may change its dict, and a step that is traced twice is built twice.
+        arguments = _arguments(function, copy.deepcopy(project), reference)
+        with _user_errors(f"The subject {reference!r} failed"):
+            subject = function(*arguments)
+        return _checked(subject, reference)
+
+    return build
+
+
+def check_reference(reference: str, *, folder: Path) -> None:
+    """Find the mistakes that show before anything is imported.
+
+    Raises:
+        SubjectError: the reference is not written as one, or names a file that is not there.
+    """
+    target, _ = split_reference(reference)
+    if _is_file(target):
+        _existing(folder / target)
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Split "target:callable" at its last colon.
+
+    Raises:
+        SubjectError: there is no colon, or nothing on one of its sides.
+    """
+    target, _, attribute = reference.rpartition(":")
+    if not target:
+        raise SubjectError(f"The subject {reference!r} names no callable: {_HOW_TO_WRITE}.")
+    is_name = all(part.isidentifier() for part in attribute.split("."))
+    if not is_name or not (_is_file(target) or all(part.isidentifier() for part in target.split("."))):
+        raise SubjectError(f"The subject {reference!r} is not written as one: {_HOW_TO_WRITE}.")
+    return target, attribute
+
+
+# ----------------------------------------------------------------------------------------------------------- importing
+
+
+def _import_module(name: str, folder: Path) -> ModuleType:
+    _make_importable(folder)
+    _make_importable(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise SubjectError(
+            f"There is no module {error.name!r}{_needed_by(error.name, name)}: looked in {Path.cwd()}, in {folder} "
+            f"and among the installed packages{_nearest_module(error.name)}"
+        ) from None
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Run a file as the module that it would be when imported: within its package, or with its own folder to import from."""
+    path = _existing(path).resolve()
+    parts = [path.stem]
+    root = path.parent
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    _make_importable(root)
+    if len(parts) > 1:
+        return importlib.import_module(".".join(parts))
+    for module in list(sys.modules.values()):
+        if getattr(module, "__file__", None) == str(path) and module.__name__ != "__main__":
+            return module
+    return _run_file(path)
+
+
+def _run_file(path: Path) -> ModuleType:
+    # A file called like a module that is loaded already, say test.py, must not take that module's place.
+    name = path.stem if path.stem not in sys.modules else f"subject_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SubjectError(f"{path} cannot be imported: it is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _existing(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.parent.is_dir():
+        raise SubjectError(f"There is no file {path} to take the subject from: its folder does not exist.")
+    known = sorted(file.name for file in path.parent.glob("*.py"))
+    raise SubjectError(f"There is no file {path} to take the subject from{nearest(path.name, known)}")
+
+
+def _is_file(target: str) -> bool:
+    return target.endswith(".py") or "/" in target or "\\" in target
+
+
+def _make_importable(folder: Path) -> None:
+    """Put a folder first, as Python does with that of a script; it stays, because functions may import when they are called."""
+    entry = str(folder.resolve())
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
+
+
+def _needed_by(missing: str, name: str) -> str:
+    return "" if missing == name else f" for {name!r}"
+
+
+def _nearest_module(missing: str) -> str:
+    """Look among the siblings of a missing module: in its package, or beside the working folder's other modules."""
+    package, _, last = missing.rpartition(".")
+    folders = list(getattr(sys.modules.get(package), "__path__", ())) if package else [str(Path.cwd())]
+    names = {
+        entry.stem
+        for folder in folders
+        for entry in Path(folder).iterdir()
+        if entry.suffix == ".py" or (entry / "__init__.py").is_file()
+    }
+    return nearest(last, sorted(names))
+
+
+# ------------------------------------------------------------------------------------------------------------- calling
+
+
+def _callable_in(module: ModuleType, attribute: str, reference: str) -> Callable[..., Any]:
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            known = [known for known, value in vars(found).items() if callable(value) and not known.startswith("_")]
+            raise SubjectError(f"There is no {attribute!r} in {_file_of(module)}{nearest(name, known)}")
+        found = getattr(found, name)
+    if not callable(found):
+        raise SubjectError(
+            f"The subject {reference!r} is {_described(found)}, not a callable: name a function that returns a "
+            "gradaudit.Subject. Then its weights need no memory, and a scenario can change what it builds."
+        )
+    function: Callable[..., Any] = found
+    return function
+
+
+def _arguments(function: Callable[..., Any], project: dict[str, Any], reference: str) -> tuple[Any, ...]:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some callables written in C tell nothing
+        return ()
+    with contextlib.suppress(TypeError):
+        if signature.parameters and _takes_position(signature):
+            signature.bind(project)
+            return (project,)
+    with contextlib.suppress(TypeError):
+        signature.bind()
+        return ()
+    raise SubjectError(
+        f"The subject {reference!r} takes {signature}, but gradaudit calls it with no argument or with one, "
+        "the configuration as a dict."
+    )
+
+
+def _takes_position(signature: inspect.Signature) -> bool:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(parameter.kind in positional for parameter in signature.parameters.values())
+
+
+def _checked(subject: Any, reference: str) -> Any:
+    from gradaudit.subject import Subject  # knows TensorFlow, whose import is not wanted for a misspelt name
+
+    if isinstance(subject, Subject):
+        return subject
+    hint = "return a gradaudit.Subject"
+    if subject is None:
+        hint = "it needs a `return`, with a gradaudit.Subject"
+    elif hasattr(subject, "compute_loss") and hasattr(subject, "train_step"):
+        hint = "return gradaudit.Subject.from_keras(model, batch)"
+    raise SubjectError(f"The subject {reference!r} returned {_described(subject)}: {hint}.")
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "None"
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"an object of {name}"
+
+
+# ------------------------------------------------------------------------------------------------------ what goes wrong
+
+
+@contextlib.contextmanager
+def _user_errors(what_failed: str) -> Iterator[None]:
+    """Turn what the user's code raises into a `SubjectError` with its own type, message and line.
+
+    What gradaudit itself raises goes through, out of any error that was wrapped around it on the way: a ConfigError of
+    the project's own, or the refusal to read a weight without memory, upon which the audit builds the subject again.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        hint = 'Code that is to run as a script only belongs under `if __name__ == "__main__":`.'
+        raise SubjectError(
+            f"{what_failed}: it ended the program with status {error.code}{_at(error)}. {hint}"
+        ) from error
+    except Exception as error:
+        own = _gradaudits_own(error)
+        if own is not None:
+            raise own from own.__cause__
+        raise SubjectError(f"{what_failed}: {_told(error)}{_at(error)}.") from error
+
+
+def _gradaudits_own(error: BaseException) -> BaseException | None:
+    """The first error along the chain of causes that gradaudit defines."""
+    link: BaseException | None = error
+    seen = set()
+    while link is not None and id(link) not in seen:
+        if type(link).__module__.partition(".")[0] == "gradaudit":
+            return link
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _told(error: Exception) -> str:
+    """The type and the message of an error, as Python prints them."""
+    if isinstance(error, SyntaxError):
+        message = error.msg
+    else:
+        message = str(error).strip().removesuffix(".")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _at(error: BaseException) -> str:
+    """Where it was raised: " (file:line)" of the innermost frame that is the user's, or nothing."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f" ({_displayed(error.filename)}:{error.lineno})"
+    frames = [(code.co_filename, line) for code, line in _frames(error.__traceback__) if _is_users(code.co_filename)]
+    if not frames:
+        return ""
+    file, line = frames[-1]
+    return f" ({_displayed(file)}:{line})"
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
+    while traceback is not None:
+        yield traceback.tb_frame.f_code, traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+_GRADAUDIT = str(Path(__file__).resolve().parent)
+_INSTALLED = tuple({sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def _is_users(file: str) -> bool:
+    """Whether a person works on this file: it is on disk, and neither gradaudit's nor installed."""
+    return Path(file).is_file() and not file.startswith((_GRADAUDIT, *_INSTALLED))
+
+
+def _displayed(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _file_of(module: ModuleType) -> str:
+    return _displayed(getattr(module, "__file__", None) or module.__name__)

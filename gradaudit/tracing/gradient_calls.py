@@ -1,0 +1,225 @@
+"""Gradient calls of a step: each is noted and answered with stand-ins, so that no backward pass is traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import tensorflow as tf
+from tensorflow.python.eager import backprop, context
+from tensorflow.python.framework import composite_tensor, ops
+from tensorflow.python.ops import array_ops, gradients_util
+
+from gradaudit.errors import DisagreementError
+from gradaudit.graph.verdicts import Source
+from gradaudit.tracing.origins import Origins
+from gradaudit.tracing.patches import Patches
+from gradaudit.tracing.tapes import TapeRecord, Tapes
+
+Answer = Literal["none", "tensor", "slices"]
+"""What TensorFlow returns for a source: nothing, a dense gradient, or IndexedSlices."""
+
+
+class StandInReached(Exception):
+    """A loss depends on a gradient that was only stood in for: that call, by number, has to be made for real."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@dataclass
+class GradientCall:
+    """One call of `GradientTape.gradient`, `GradientTape.jacobian` or `tf.gradients`.
+
+    `variables` are the sources as the caller gave them, None where a source is a tensor; `handles` are the tensors that
+    TensorFlow differentiates with respect to; `watched` are the ids of the handles that the tape watches, None for
+    `tf.gradients`, which has no tape; `zeros_for_none` says that the caller asked for zeros where there is no path.
+    """
+
+    number: int
+    tape: TapeRecord | None
+    graph: Any
+    targets: tuple[Any, ...]
+    variables: tuple[Any | None, ...]
+    handles: tuple[Any, ...]
+    watched: frozenset[int] | None
+    zeros_for_none: bool
+    source: Source | None
+    results: list[Any] = field(default_factory=list)
+
+
+Expectation = Callable[[GradientCall], Sequence[Answer]]
+
+
+@dataclass
+class GradientCalls:
+    """Notes gradient calls and answers those whose result can only feed an update.
+
+    `expect` tells what TensorFlow would return; `real` are the numbers of calls that must be made for real, as are
+    those under another tape, those of a tape that still records, and those with respect to tensors. With `verify` all
+    are made, and each answer is compared with what was expected.
+    """
+
+    tapes: Tapes
+    origins: Origins
+    expect: Expectation
+    real: frozenset[int]
+    verify: bool
+    calls: list[GradientCall] = field(default_factory=list)
+    stand_ins: dict[int, int] = field(default_factory=dict)
+    """Number of the call by id of the stand-in's op."""
+    _nested: bool = False
+
+    def install(self, patches: Patches) -> None:
+        """Take over every way to ask for a gradient."""
+        patches.wrap(backprop.GradientTape, "gradient", self._tape_gradient)
+        patches.wrap(backprop.GradientTape, "jacobian", self._tape_jacobian)
+        patches.wrap(backprop.GradientTape, "batch_jacobian", self._tape_jacobian)
+        patches.wrap(gradients_util, "_GradientsHelper", self._symbolic_gradients)
+
+    @contextmanager
+    def ignored(self) -> Any:
+        """Inside, gradient calls are none of the step's own."""
+        before, self._nested = self._nested, True
+        try:
+            yield
+        finally:
+            self._nested = before
+
+    def _tape_gradient(
+        self,
+        original: Callable[..., Any],
+        tape: backprop.GradientTape,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: tf.UnconnectedGradients = tf.UnconnectedGradients.NONE,
+    ) -> Any:
+        def ask() -> Any:
+            with self.ignored():
+                return original(tape, target, sources, output_gradients, unconnected_gradients)
+
+        tape_record = self.tapes.of(tape)
+        if self._nested or tape_record is None or tape._tape is None or target is None or context.executing_eagerly():
+            return ask()
+        if tape._recording and not tape._persistent:
+            tape._pop_tape()
+        call = self._note(target, sources, tape_record, unconnected_gradients)
+        if not self._can_stand_in(call):
+            return self._checked(call, self.expect(call), ask, sources)
+        answers = self.expect(call)
+        if not tape._persistent:
+            # What a real call leaves behind: a tape that is used up, and remembers what it watched.
+            tape._watched_variables = tape._tape.watched_variables()
+            tape._tape = None
+        return self._stood_in(call, answers, sources)
+
+    def _tape_jacobian(
+        self, original: Callable[..., Any], tape: backprop.GradientTape, target: Any, sources: Any, *rest: Any, **options: Any
+    ) -> Any:
+        tape_record = self.tapes.of(tape)
+        if not self._nested and tape_record is not None and not context.executing_eagerly():
+            call = self._note(target, sources, tape_record, tf.UnconnectedGradients.NONE)
+            self.expect(call)
+        with self.ignored():
+            return original(tape, target, sources, *rest, **options)
+
+    def _symbolic_gradients(self, original: Callable[..., Any], ys: Any, xs: Any, *rest: Any, **options: Any) -> Any:
+        def ask() -> Any:
+            with self.ignored():
+                return original(ys, xs, *rest, **options)
+
+        # TensorFlow itself passes the graph to differentiate, a user never does.
+        if self._nested or options.get("src_graph") is not None or context.executing_eagerly():
+            return ask()
+        unconnected = options.get("unconnected_gradients", tf.UnconnectedGradients.NONE)
+        call = self._note(ys, xs, None, unconnected)
+        if not self._can_stand_in(call):
+            return self._checked(call, self.expect(call), ask, xs)
+        return self._stood_in(call, self.expect(call), list(tf.nest.flatten(xs)))
+
+    def _note(self, target: Any, sources: Any, tape_record: TapeRecord | None, unconnected: Any) -> GradientCall:
+        flat = tf.nest.flatten(sources)
+        call = GradientCall(
+            number=len(self.calls),
+            tape=tape_record,
+            graph=ops.get_default_graph(),
+            targets=tuple(_symbolic(target)),
+            variables=tuple(source if hasattr(source, "handle") else None for source in flat),
+            handles=tuple(getattr(source, "handle", source) for source in flat),
+            watched=_watched(tape_record),
+            zeros_for_none=tf.UnconnectedGradients(unconnected) == tf.UnconnectedGradients.ZERO,
+            source=self.origins.call_site(),
+        )
+        self.calls.append(call)
+        return call
+
+    def _can_stand_in(self, call: GradientCall) -> bool:
+        return (
+            not self.verify
+            and call.number not in self.real
+            and all(variable is not None for variable in call.variables)
+            and not self.tapes.is_recording()
+        )
+
+    def _stood_in(self, call: GradientCall, answers: Sequence[Answer], sources: Any) -> Any:
+        with tf.name_scope("gradaudit_gradient"):
+            for variable, answer in zip(call.variables, answers, strict=True):
+                call.results.append(self._stand_in(call, variable, answer))
+        return tf.nest.pack_sequence_as(sources, call.results) if not isinstance(sources, list) else list(call.results)
+
+    def _stand_in(self, call: GradientCall, variable: Any, answer: Answer) -> Any:
+        if answer == "none" and not call.zeros_for_none:
+            return None
+        shape = tf.TensorShape(variable.shape)
+        if answer == "slices":
+            values = array_ops.placeholder(variable.dtype, [None, *shape[1:]])
+            indices = array_ops.placeholder(tf.int64, [None])
+            self.stand_ins[id(values.op)] = call.number
+            return tf.IndexedSlices(values, indices, dense_shape=tf.constant(shape.as_list(), tf.int64))
+        gradient = array_ops.placeholder(variable.dtype, shape)
+        self.stand_ins[id(gradient.op)] = call.number
+        return gradient
+
+    def _checked(
+        self, call: GradientCall, answers: Sequence[Answer], ask: Callable[[], Any], sources: Any
+    ) -> Any:
+        gradients = ask()
+        call.results = [] if gradients is None else _flat_gradients(gradients, len(call.variables))
+        if self.verify and not call.zeros_for_none:
+            _compare(call, answers)
+        return gradients
+
+
+def _compare(call: GradientCall, answers: Sequence[Answer]) -> None:
+    for variable, answer, gradient in zip(call.variables, answers, call.results, strict=True):
+        if variable is not None and (answer == "none") != (gradient is None):
+            path = getattr(variable, "path", variable.name)
+            expected, got = ("None", "a gradient") if answer == "none" else ("a gradient", "None")
+            raise DisagreementError(
+                f"gradaudit expected {expected} for variable {path!r} from the gradient call at {call.source}, "
+                f"TensorFlow {tf.__version__} returns {got}. This is a defect of gradaudit: report it with this "
+                "message and the step."
+            )
+
+
+def _flat_gradients(gradients: Any, count: int) -> list[Any]:
+    flat = [gradients] if isinstance(gradients, (tf.Tensor, tf.IndexedSlices)) else tf.nest.flatten(gradients, expand_composites=False)
+    return flat if len(flat) == count else [None] * count
+
+
+def _symbolic(target: Any) -> list[Any]:
+    tensors = []
+    for value in tf.nest.flatten(target):
+        parts = tf.nest.flatten(value, expand_composites=True) if isinstance(value, composite_tensor.CompositeTensor) else [value]
+        tensors += [part for part in parts if isinstance(part, tf.Tensor) and not isinstance(part, ops.EagerTensor)]
+    return tensors
+
+
+def _watched(tape_record: TapeRecord | None) -> frozenset[int] | None:
+    if tape_record is None or tape_record.tape._tape is None:
+        return None
+    return frozenset(id(variable.handle) for variable in tape_record.tape._tape.watched_variables())

@@ -1,0 +1,32 @@
+"""Attributes of TensorFlow and Keras that are replaced while a step is traced, and put back afterwards."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+
+class Patches:
+    """Replaces attributes; as a context manager it puts them back, in reverse order, whatever happens."""
+
+    def __init__(self) -> None:
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Patches:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._undo.close()
+
+    def wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
+        """Let calls of `owner.name` go to `wrapper`, which gets the original and then the call's arguments."""
+        original = owner.__dict__[name]
+
+        @functools.wraps(original)
+        def replacement(*arguments: Any, **options: Any) -> Any:
+            return wrapper(original, *arguments, **options)
+
+        setattr(owner, name, replacement)
+        self._undo.callback(setattr, owner, name, original)

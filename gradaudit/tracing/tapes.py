@@ -1,0 +1,86 @@
+"""What each GradientTape recorded: told op by op, because a tape's window cannot be read off the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.eager import backprop, execute, record
+
+from gradaudit.tracing.patches import Patches
+
+
+@dataclass
+class TapeRecord:
+    """One recording of one tape: from its start, or its reset, on. `recorded` holds the ids of ops."""
+
+    name: str
+    tape: Any
+    recorded: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Tapes:
+    """The tapes of a trace, and which of them are recording."""
+
+    records: list[TapeRecord] = field(default_factory=list)
+    active: list[TapeRecord] = field(default_factory=list)
+    _current: dict[int, TapeRecord] = field(default_factory=dict)
+    _ops: list[Any] = field(default_factory=list)
+    """Recorded ops, held so that no id is given twice."""
+
+    def of(self, tape: backprop.GradientTape) -> TapeRecord | None:
+        """The present recording of `tape`; None if it never recorded under the trace's eyes."""
+        return self._current.get(id(tape))
+
+    def is_recording(self) -> bool:
+        """Whether any tape is recording now."""
+        return bool(self.active) and not pywrap_tfe.TFE_Py_TapeSetIsStopped()
+
+    def install(self, patches: Patches) -> None:
+        """Listen to TensorFlow's own records and to tapes that start and stop."""
+        patches.wrap(backprop.GradientTape, "_push_tape", self._pushing)
+        patches.wrap(backprop.GradientTape, "_pop_tape", self._popping)
+        patches.wrap(execute, "record_gradient", self._recording_generated_op)
+        patches.wrap(record, "record_operation", self._recording_operation)
+        patches.wrap(record, "record_operation_backprop_only", self._recording_operation)
+
+    def _pushing(self, original: Callable[..., None], tape: backprop.GradientTape) -> None:
+        is_new = tape._tape is None
+        original(tape)
+        if is_new or id(tape) not in self._current:
+            tape_record = TapeRecord(f"tape {len(self.records) + 1}", tape)
+            self.records.append(tape_record)
+            self._current[id(tape)] = tape_record
+        self.active.append(self._current[id(tape)])
+
+    def _popping(self, original: Callable[..., None], tape: backprop.GradientTape) -> None:
+        original(tape)
+        tape_record = self._current.get(id(tape))
+        self.active = [other for other in self.active if other is not tape_record]
+
+    def _recording_generated_op(
+        self, original: Callable[..., None], name: str, inputs: Any, attributes: Any, outputs: Any
+    ) -> None:
+        original(name, inputs, attributes, outputs)
+        self._note(outputs)
+
+    def _recording_operation(
+        self, original: Callable[..., None], op_type: str, outputs: Any, *arguments: Any, **options: Any
+    ) -> None:
+        original(op_type, outputs, *arguments, **options)
+        if not pywrap_tfe.TFE_Py_TapeSetIsStopped():
+            self._note(outputs)
+
+    def _note(self, outputs: Iterable[Any]) -> None:
+        if not self.active:
+            return
+        for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
+            if isinstance(output, tf.Tensor) and hasattr(output, "graph"):
+                op = output.op
+                self._ops.append(op)
+                for tape_record in self.active:
+                    tape_record.recorded.add(id(op))

@@ -1,0 +1,172 @@
+"""Runs a step's Python once, in a graph, and keeps what was seen: ops, origins, tapes, gradient calls, updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.layers.layer import Layer
+from tensorflow.python.eager import context
+from tensorflow.python.eager.polymorphic_function import polymorphic_function
+from tensorflow.python.framework import func_graph
+
+from gradaudit.errors import GradauditError, TraceError
+from gradaudit.tracing.gradient_calls import Expectation, GradientCall, GradientCalls, StandInReached
+from gradaudit.tracing.origins import Origins, innermost_user_source
+from gradaudit.tracing.patches import Patches
+from gradaudit.tracing.tapes import Tapes
+from gradaudit.tracing.updates import Updates
+from gradaudit.tracing.weights import WeightlessReadError
+
+
+@dataclass
+class Trace:
+    """A step as it was traced. `graph` is the outermost FuncGraph."""
+
+    graph: Any
+    origins: Origins
+    tapes: Tapes
+    gradient_calls: GradientCalls
+    updates: Updates
+
+    @property
+    def calls(self) -> list[GradientCall]:
+        """The gradient calls, in order."""
+        return self.gradient_calls.calls
+
+
+def trace_step(
+    step: Callable[..., Any],
+    inputs: Sequence[Any],
+    *,
+    expectation: Callable[[Trace], Expectation],
+    verify: bool = False,
+) -> Trace:
+    """Trace `step(*inputs)`, again if a gradient that was stood in for turns out to feed a loss.
+
+    Args:
+        step: any callable that differentiates and updates.
+        inputs: its positional arguments; arrays, tensors and TensorSpecs in them become symbolic inputs.
+        expectation: gets the trace, and tells at each gradient call what TensorFlow would return.
+        verify: make every gradient call for real, and compare.
+
+    Raises:
+        TraceError: the step fails; the message has the user's own error and line.
+        WeightlessReadError: the step needs the value of a weight that has none.
+    """
+    real: frozenset[int] = frozenset()
+    while True:
+        try:
+            return _trace_once(step, inputs, expectation, real, verify)
+        except StandInReached as reached:
+            real |= {reached.number}
+
+
+def _trace_once(
+    step: Callable[..., Any],
+    inputs: Sequence[Any],
+    expectation: Callable[[Trace], Expectation],
+    real: frozenset[int],
+    verify: bool,
+) -> Trace:
+    origins, tapes, updates = Origins(), Tapes(), Updates()
+    gradient_calls = GradientCalls(tapes, origins, lambda call: expect(call), real, verify)
+    trace = Trace(func_graph.FuncGraph("step"), origins, tapes, gradient_calls, updates)
+    expect = expectation(trace)
+    with Patches() as patches:
+        patches.wrap(func_graph.FuncGraph, "_create_op_internal", _noting(origins))
+        patches.wrap(Layer, "__call__", _entering(origins))
+        patches.wrap(polymorphic_function.Function, "__call__", _freshly_traced())
+        tapes.install(patches)
+        gradient_calls.install(patches)
+        updates.install(patches)
+        with trace.graph.as_default(), _errors_of_the_user():
+            step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
+    return trace
+
+
+def _noting(origins: Origins) -> Callable[..., Any]:
+    def create_op(original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        op = original(*arguments, **options)
+        origins.note_op(op)
+        return op
+
+    return create_op
+
+
+def _entering(origins: Origins) -> Callable[..., Any]:
+    def call_layer(original: Callable[..., Any], layer: Any, *arguments: Any, **options: Any) -> Any:
+        origins.layers.append(layer)
+        try:
+            outputs = original(layer, *arguments, **options)
+        finally:
+            origins.layers.pop()
+        if not origins.layers and not context.executing_eagerly():
+            origins.note_outputs(layer, outputs)
+        return outputs
+
+    return call_layer
+
+
+def _freshly_traced() -> Callable[..., Any]:
+    """Let a `tf.function` that was traced earlier be traced again, under the eyes of this trace."""
+    fresh: dict[int, tuple[Any, Any]] = {}
+
+    def call_function(original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
+        if id(function) not in fresh:
+            was_traced = function.experimental_get_tracing_count() > 0
+            fresh[id(function)] = (function, function._clone(None) if was_traced else function)
+            clone = fresh[id(function)][1]
+            fresh[id(clone)] = (clone, clone)
+        return original(fresh[id(function)][1], *arguments, **options)
+
+    return call_function
+
+
+def _placeholder(value: Any) -> Any:
+    """A symbolic input for an array, tensor or spec; anything else is passed as it is."""
+    if isinstance(value, keras.KerasTensor):
+        value = tf.TensorSpec(value.shape, value.dtype)
+    if isinstance(value, np.ndarray):
+        # As `fit` does: floating data takes Keras's float type.
+        dtype = keras.config.floatx() if np.issubdtype(value.dtype, np.floating) else value.dtype
+        value = tf.TensorSpec(value.shape, dtype)
+    if isinstance(value, tf.Tensor):
+        value = tf.TensorSpec(value.shape, value.dtype)
+    if isinstance(value, tf.TypeSpec):
+        components = [
+            tf.compat.v1.placeholder(part.dtype, part.shape)
+            for part in tf.nest.flatten(value, expand_composites=True)
+        ]
+        return tf.nest.pack_sequence_as(value, components, expand_composites=True)
+    return value
+
+
+@contextmanager
+def _errors_of_the_user() -> Iterator[None]:
+    try:
+        yield
+    except (GradauditError, StandInReached, WeightlessReadError):
+        raise
+    except Exception as error:
+        where = innermost_user_source(error.__traceback__)
+        place = f" at {where} in {where.function}" if where else ""
+        raise TraceError(
+            f"the step cannot be traced: {type(error).__name__}{place}: {user_message(error)}"
+        ) from error
+
+
+def user_message(error: BaseException) -> str:
+    """An error's own words, without the arguments and the wrapping that Keras and AutoGraph put around them."""
+    text = str(error).split("Arguments received by")[0]
+    marker = "Exception encountered when calling"
+    if text.startswith(marker):
+        text = text.split("\n\n", 1)[-1]
+    if text.startswith("in user code:"):
+        text = text.strip().splitlines()[-1]
+    return text.replace("\x1b[1m", "").replace("\x1b[0m", "").strip()

@@ -1,0 +1,108 @@
+"""Weights without memory: variables that have a handle, a shape and a dtype, and no value."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.eager import context
+from tensorflow.python.framework import func_graph
+from tensorflow.python.ops import resource_variable_ops
+
+SMALL = 64
+"""Variables of up to this many elements get a value: scalars, seeds and counters are read while a model is built."""
+
+
+class WeightlessReadError(Exception):
+    """A weight that has no value was read eagerly, so the subject needs real weights."""
+
+
+class WeightlessVariable(resource_variable_ops.UninitializedVariable):  # type: ignore[misc]  # TensorFlow is untyped
+    """A variable without a value, which can be traced and assigned to, and refuses to be read before that.
+
+    TensorFlow itself would answer an eager read of such a variable with a tensor of shape (0,), and comparisons with
+    that are silently wrong, so the refusal is what keeps an audit honest.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._has_value = False
+
+    def _refuse_eager_read(self) -> None:
+        if context.executing_eagerly() and not self._has_value:
+            raise WeightlessReadError(f"variable {self.name.removesuffix(':0')!r} was read while the model was built")
+
+    def _read_variable_op(self, no_copy: bool = False) -> Any:
+        self._refuse_eager_read()
+        return super()._read_variable_op(no_copy)
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Any:
+        self._refuse_eager_read()
+        return super().sparse_read(indices, name)
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Any:
+        self._refuse_eager_read()
+        return super().gather_nd(indices, name)
+
+    def assign(self, *arguments: Any, **options: Any) -> Any:
+        if context.executing_eagerly():
+            self._has_value = True
+        return super().assign(*arguments, **options)
+
+    def assign_add(self, *arguments: Any, **options: Any) -> Any:
+        self._refuse_eager_read()
+        return super().assign_add(*arguments, **options)
+
+    def assign_sub(self, *arguments: Any, **options: Any) -> Any:
+        self._refuse_eager_read()
+        return super().assign_sub(*arguments, **options)
+
+
+@contextlib.contextmanager
+def weights_without_memory() -> Iterator[None]:
+    """Inside, variables that are made from an initializer take no memory.
+
+    A variable that is made from a value exists already and stays as it is.
+    """
+    with tf.variable_creator_scope(_create):
+        yield
+
+
+def _create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
+    initial_value = arguments.get("initial_value")
+    if not callable(initial_value):
+        return next_creator(**arguments)
+    shape, dtype = _declared(initial_value) or _inferred(initial_value)
+    dtype = tf.as_dtype(arguments.get("dtype") or dtype)
+    if not shape.is_fully_defined() or shape.num_elements() <= SMALL:
+        return next_creator(**arguments)
+    return WeightlessVariable(
+        trainable=True if arguments.get("trainable") is None else arguments["trainable"],
+        name=arguments.get("name"),
+        shape=shape,
+        dtype=dtype,
+        constraint=arguments.get("constraint"),
+        synchronization=arguments.get("synchronization"),
+        aggregation=arguments.get("aggregation"),
+    )
+
+
+def _declared(initial_value: Callable[[], Any]) -> tuple[tf.TensorShape, Any] | None:
+    """Shape and dtype as Keras declares them: its initializer closes over the Keras variable.
+
+    Reading them costs a small part of what running the initializer in a scratch graph does.
+    """
+    for cell in getattr(initial_value, "__closure__", None) or ():
+        owner = cell.cell_contents
+        if hasattr(owner, "_shape") and hasattr(owner, "_dtype") and hasattr(owner, "_initialize"):
+            return tf.TensorShape(owner._shape), owner._dtype
+    return None
+
+
+def _inferred(initial_value: Callable[[], Any]) -> tuple[tf.TensorShape, Any]:
+    """Shape and dtype of what any other initializer returns, asked in a graph so that nothing is computed."""
+    with func_graph.FuncGraph("initializer").as_default():
+        value = tf.convert_to_tensor(initial_value())
+    return value.shape, value.dtype
