@@ -21,10 +21,10 @@ _QUOTIENTS = frozenset({"RealDiv", "Div"})
 
 @dataclass(frozen=True)
 class Addend:
-    """A tensor that is added into the loss, times `weight`; None stands for a factor that is not static."""
+    """A tensor that is added into the loss; `weight` is the product of the static factors before it."""
 
     node: str
-    weight: float | None
+    weight: float
     scope: str
     source: Source | None
 
@@ -60,62 +60,74 @@ class _Splitter:
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
-        self._addends: list[Addend] = []
 
-    def split(self, targets: Iterable[str]) -> list[Addend]:
-        waiting: list[tuple[str, float | None]] = [(target, 1.0) for target in reversed(list(targets))]
+    def split(self, targets: Iterable[str], weight: float = 1.0) -> list[Addend]:
+        """The addends of the sum of `targets`, each times `weight`."""
+        addends: list[Addend] = []
+        waiting = [(target, weight) for target in reversed(list(targets))]
         while waiting:
             node, weight = waiting.pop()
             parts = self._parts(node, weight)
-            if parts is None:
-                facts = self._opening.graph.facts(node)
-                if not self._is_constant(node):
-                    self._addends.append(Addend(node, weight, facts["scope"], facts["source"]))
-            else:
+            if parts is not None:
                 waiting.extend(reversed(parts))
-        return self._addends
+                continue
+            scaled = self._scaled_sum(node, weight)
+            if scaled is not None:
+                addends += scaled
+            elif not self._is_constant(node):
+                facts = self._opening.graph.facts(node)
+                addends.append(Addend(node, weight, facts["scope"], facts["source"]))
+        return addends
 
-    def _parts(self, node: str, weight: float | None) -> list[tuple[str, float | None]] | None:
-        """The tensors of which `node` is the weighted sum; None if it is no sum."""
-        place = self._opening.places[node]
-        op = place.tensor.op
-        inputs = [self._opening.node(place.frame, tensor) for tensor in op.inputs]
+    def _parts(self, node: str, weight: float) -> list[tuple[str, float]] | None:
+        """The tensors of which `node` is the weighted sum; None if it is none with static weights."""
+        op, inputs = self._op(node)
         if op.type == "Placeholder" or called_bodies(op) is not None:
             return self._passed_on(node, weight)
-        if not _is_scalar(place.tensor) and op.type != "Pack":
+        if not _is_scalar(op.outputs[0]) and op.type != "Pack":
             return None
         if op.type in _SAME_VALUE:
             return [(inputs[0], weight)] if _is_scalar(op.inputs[0]) and op.inputs[0].dtype.is_floating else None
         if op.type in _SUMS:
             return [(part, weight) for part in inputs]
         if op.type == "Sub":
-            return [(inputs[0], weight), (inputs[1], _times(weight, -1.0))]
+            return [(inputs[0], weight), (inputs[1], -weight)]
         if op.type == "Neg":
-            return [(inputs[0], _times(weight, -1.0))]
+            return [(inputs[0], -weight)]
         if op.type == "Sum":
             return [(inputs[0], weight)] if op.inputs[0].op.type == "Pack" else None
-        if op.type == "Mul":
-            return self._scaled(op, inputs, weight)
-        if op.type in _QUOTIENTS and _is_scalar(op.inputs[0]) and not self._is_learned(inputs[1]):
-            divisor = _constant(op.inputs[1])
-            return [(inputs[0], _times(weight, 1.0 / divisor if divisor else None))]
-        return None
+        return self._scaled(op, inputs, weight)
 
-    def _passed_on(self, node: str, weight: float | None) -> list[tuple[str, float | None]] | None:
+    def _passed_on(self, node: str, weight: float) -> list[tuple[str, float]] | None:
         """Through the border of a function, where that is the only way."""
         producers = [p for p in self._opening.graph.producers(node) if p in self._opening.places]
         return [(producers[0], weight)] if len(producers) == 1 else None
 
-    def _scaled(self, op: Any, inputs: list[str], weight: float | None) -> list[tuple[str, float | None]] | None:
-        """A product with a factor that does not learn: a static weight, or one such as a loss scale."""
-        for position, factor in ((1, 0), (0, 1)):
+    def _scaled(self, op: Any, inputs: list[str], weight: float) -> list[tuple[str, float]] | None:
+        """A product with, or a quotient by, a constant."""
+        for position, factor in _scalings(op):
             constant = _constant(op.inputs[factor])
-            if _is_scalar(op.inputs[position]) and constant is not None:
-                return [(inputs[position], _times(weight, constant))]
-        for position, factor in ((1, 0), (0, 1)):
-            if _is_scalar(op.inputs[position]) and not self._is_learned(inputs[factor]):
-                return [(inputs[position], None)]
+            if constant is not None and (op.type == "Mul" or constant):
+                return [(inputs[position], weight * constant if op.type == "Mul" else weight / constant)]
         return None
+
+    def _scaled_sum(self, node: str, weight: float) -> list[Addend] | None:
+        """The addends of a sum that is scaled as a whole by something that does not learn, such as a loss scale.
+
+        What is no sum stays whole: a mean is a quotient too, and is what its author calls the term.
+        """
+        op, inputs = self._op(node)
+        for position, factor in _scalings(op):
+            if not self._is_learned(inputs[factor]):
+                addends = self.split([inputs[position]], weight)
+                if len(addends) > 1:
+                    return addends
+        return None
+
+    def _op(self, node: str) -> tuple[Any, list[str]]:
+        place = self._opening.places[node]
+        op = place.tensor.op
+        return op, [self._opening.node(place.frame, tensor) for tensor in op.inputs]
 
     def _is_learned(self, node: str) -> bool:
         """Whether a variable that trains has a say in this factor."""
@@ -135,8 +147,6 @@ def _merged(addends: Sequence[Addend]) -> list[Addend]:
         before = merged.get(addend.node)
         if before is None:
             merged[addend.node] = addend
-        elif before.weight is None or addend.weight is None:
-            merged[addend.node] = replace(before, weight=None)
         else:
             merged[addend.node] = replace(before, weight=before.weight + addend.weight)
     return list(merged.values())
@@ -189,6 +199,15 @@ def _plain(scope: str) -> str:
     return head if head and tail.isdigit() else scope
 
 
+def _scalings(op: Any) -> list[tuple[int, int]]:
+    """For a product or quotient of scalars, which input may be a term, and which one scales it then."""
+    if op.type == "Mul" and all(_is_scalar(tensor) for tensor in op.inputs):
+        return [(1, 0), (0, 1)]
+    if op.type in _QUOTIENTS and all(_is_scalar(tensor) for tensor in op.inputs):
+        return [(0, 1)]
+    return []
+
+
 def _is_scalar(tensor: Any) -> bool:
     return bool(tensor.shape.rank == 0)
 
@@ -200,7 +219,3 @@ def _constant(tensor: Any) -> float | None:
     value = tensor_util.constant_value(tensor)
     # The shortest number that the tensor's type cannot tell from the value: 1e-06, not 9.999999974752427e-07.
     return None if value is None else float(str(value))
-
-
-def _times(weight: float | None, factor: float | None) -> float | None:
-    return None if weight is None or factor is None else weight * factor
