@@ -71,7 +71,6 @@ class TrainTable(Table):
     """[train]: length, precision and compilation."""
 
     steps: Annotated[int, Field(ge=1)] = 20
-    log_every: Annotated[int, Field(ge=1)] = 1
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
     seed: int = 0

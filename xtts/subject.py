@@ -9,7 +9,6 @@ from typing import Any
 import gradaudit
 from gradaudit.config import read_project
 from gradaudit.errors import ConfigError as AuditConfigError
-
 from xtts.config import Config, read_tables
 from xtts.errors import ConfigError
 from xtts.training.assembly import compiled_model, training_batches

@@ -31,9 +31,7 @@ class FrameDecoder(keras.layers.Layer):
     predictors of Kim et al. 2021, "VITS".
     """
 
-    def __init__(
-        self, width: int, heads: int, depth: int, mel_channels: int, dropout: float = 0.0, **kwargs
-    ) -> None:
+    def __init__(self, width: int, heads: int, depth: int, mel_channels: int, dropout: float = 0.0, **kwargs) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.heads = heads
