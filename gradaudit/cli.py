@@ -10,10 +10,13 @@ stand in the functions that need them.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import shlex
 import shutil
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradaudit.errors import ConfigError, GradauditError, OutputError, TraceError
+from gradaudit.errors import ConfigError, GradauditError, OutputError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
 from gradaudit.graph.verdicts import STATUSES, Status, Verdict
 
@@ -47,25 +50,31 @@ PHASES = {
 class _Program(click.Group):
     """A group whose every failure is one message on standard error and exit status 2."""
 
-    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+    def main(  # type: ignore[override]  # click tells apart by overloads whether this returns
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run a command; in standalone mode, end the process with its status."""
         if not standalone_mode:
-            return super().main(*arguments, standalone_mode=False, **options)
+            return super().main(args, prog_name, standalone_mode=False, **extra)
         try:
-            status = super().main(*arguments, standalone_mode=False, **options)
+            status = super().main(args, prog_name, standalone_mode=False, **extra)
         except click.UsageError as error:
             status = _refuse(_usage(error))
         except click.ClickException as error:
             status = _refuse(error.format_message())
         except click.Abort:
             status = _refuse("Interrupted.")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a crash must not end with 1, which means that the gate fails
             status = _refuse(_explanation(error))
             _show_traceback(error)
         sys.exit(status)
 
 
-def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     from gradaudit.environment import own_version
 
     if wanted:
@@ -73,8 +82,11 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
         context.exit()
 
 
+_A_FILE = click.Path(path_type=Path)
+
+
 @click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
 @click.pass_context
 def main(context: click.Context) -> int:
     """Tell, before training, which variables of a train step will never learn, and why."""
@@ -86,14 +98,31 @@ def main(context: click.Context) -> int:
 
 @main.command()
 @click.argument("subject", required=False)
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The TOML file that says what to audit.")
-@click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="A scenario of the file; repeatable. Default: all.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a key of the file; repeatable. VALUE is TOML, or a bare word.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How the report is written.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there instead of to standard output.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write the report in every format, and pictures, into DIR.")
-@click.option("--fail-on", "fail_on", multiple=True, metavar="STATUS[,STATUS…]", help=f"Statuses that make the exit status 1, or '{NOTHING}'.")
-@click.option("--verify/--no-verify", default=False, help="Compare every verdict with what TensorFlow's own tape answers.")
+@click.option("--config", type=_A_FILE, metavar="FILE", help="The TOML file that says what to audit.")
+@click.option(
+    "--scenario", "scenarios", multiple=True, metavar="NAME", help="One of the file's; repeatable.  [default: all]"
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a key of the file, such as data.batch_size=2; repeatable. VALUE is TOML, or a bare word.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
+)
+@click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output.")
+@click.option("--report", "folder", type=_A_FILE, metavar="DIR", help="Write every format and the pictures into DIR.")
+@click.option(
+    "--fail-on",
+    "fail_on",
+    multiple=True,
+    metavar="STATUS[,STATUS...]",
+    help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
+    f"[default: the file's, or {','.join(DEFAULT_FAIL_ON)}]",
+)
+@click.option("--verify/--no-verify", default=False, help="Hold every verdict against TensorFlow's own tape.")
 def trace(
     subject: str | None,
     config: Path | None,
@@ -101,7 +130,7 @@ def trace(
     overrides: tuple[str, ...],
     form: str,
     output: Path | None,
-    report: Path | None,
+    folder: Path | None,
     fail_on: tuple[str, ...],
     verify: bool,
 ) -> int:
@@ -111,11 +140,296 @@ def trace(
     takes no argument, or one: the project's configuration as a dict.
 
     Without SUBJECT and --config, gradaudit.toml or [tool.gradaudit] in pyproject.toml is looked for upwards from here.
+
+    The exit status is 0 when all was audited, 1 when the gate fails, and 2 when something could not be audited; what
+    could be is reported all the same. GRADAUDIT_DEBUG=1 shows the traceback of every error.
     """
-    runs = _runs(subject, config, scenarios, overrides, _statuses(fail_on))
-    _require_output(output, report)
-    _require_environment()
-    with _clean_standard_output(), _progress(len(runs)) as progress:
-        attempts = [_attempt(run, verify, progress) for run in runs]
-        audited = [attempt for attempt in attempts if attempt.audit is not None]
-        ...
+    from gradaudit.environment import quieten_tensorflow, require_tensorflow
+
+    runs = _runs(subject, config, scenarios, overrides, fail_on)
+    _require_writable(output, folder)
+    require_tensorflow()
+    quieten_tensorflow()
+    with _standard_output_kept_clean(), _progress() as show:
+        outcomes = [(run, _attempt(run, verify, show)) for run in runs]
+        audited = [(run, audit) for run, audit in outcomes if audit is not None]
+        report = _report([audit for _, audit in audited])
+        pictures, mishap = _write_folder(report, folder, show) if audited else ({}, None)
+    if audited:
+        _deliver(report, form, output, pictures)
+    if mishap is not None:
+        raise mishap
+    status = max([_gate(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
+    return status if len(audited) == len(runs) else COULD_NOT_AUDIT
+
+
+# ---------------------------------------------------------------------------------------------------- what is asked for
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One audit to make."""
+
+    plan: Plan
+    reference: str
+    folder: Path
+    fail_on: tuple[Status, ...]
+
+    @property
+    def name(self) -> str:
+        return self.plan.scenario or self.reference
+
+
+def _runs(
+    subject: str | None,
+    config: Path | None,
+    scenarios: Sequence[str],
+    overrides: Sequence[str],
+    fail_on: Sequence[str],
+) -> list[_Run]:
+    """Read everything that is asked for, so that each mistake in it is told before the long work."""
+    from gradaudit.config import ConfigFile, find_config
+    from gradaudit.subject_lookup import check_reference
+
+    path = config if config or subject else find_config(Path.cwd())
+    if path is None and subject is None:
+        raise ConfigError(
+            "There is nothing to audit: no SUBJECT, no --config, and neither a gradaudit.toml nor a pyproject.toml "
+            f"with [tool.gradaudit] in {Path.cwd()} or above it. Try: gradaudit trace path/to/file.py:callable"
+        )
+    file = ConfigFile(path)
+    statuses = parse_fail_on([word.strip() for words in fail_on for word in words.split(",")], where="--fail-on")
+    runs = []
+    for scenario in dict.fromkeys(scenarios or file.scenarios) or [None]:
+        plan = file.plan(scenario, overrides)
+        # A path in the file is relative to the file, and one that is typed to where it is typed.
+        folder = path.parent if path is not None and subject is None else Path.cwd()
+        reference = subject or plan.subject
+        if reference is None:
+            raise ConfigError(file.without_subject)
+        check_reference(reference, folder=folder)
+        runs.append(_Run(plan, reference, folder, statuses if fail_on else plan.fail_on))
+    return runs
+
+
+def _require_writable(output: Path | None, folder: Path | None) -> None:
+    from gradaudit.output import require_file, require_folder
+
+    if output is not None:
+        require_file(output)
+    if folder is not None:
+        require_folder(folder)
+
+
+# ------------------------------------------------------------------------------------------------------------ the audit
+
+
+def _attempt(run: _Run, verify: bool, show: Callable[[str, str], None]) -> Audit | None:
+    """Make one audit, or say why it cannot be made: the others go on."""
+    show(run.name, "import")
+    try:
+        from gradaudit.auditing import audit
+        from gradaudit.subject_lookup import lazy_subject
+
+        return audit(
+            lazy_subject(run.reference, folder=run.folder, project=run.plan.project, changed=run.plan.changed),
+            scenario=run.plan.scenario,
+            participation_scopes=run.plan.participation_scopes,
+            verify=verify,
+            progress=lambda phase: show(run.name, phase),
+        )
+    except SystemExit as error:
+        _refuse(f"{_prefix(run)}The audited code ended the program with status {error.code}.")
+    except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
+        _refuse(_prefix(run) + _explanation(error))
+        _show_traceback(error)
+    return None
+
+
+def _report(audits: Sequence[Audit]) -> Report:
+    from gradaudit.environment import tool, versions
+    from gradaudit.graph.report import Report
+
+    return Report(tool=tool(), environment=versions(), audits=tuple(audits))
+
+
+def _gate(run: _Run, audit: Audit) -> int:
+    """Say on which verdicts the run fails, if any; returns the exit status."""
+    failed = failures(audit, run.fail_on)
+    if failed:
+        _say(f"{_prefix(run)}The gate fails: {_counted(failed)}.")
+    return exit_status(failed)
+
+
+def _counted(verdicts: Sequence[Verdict]) -> str:
+    counts = Counter(verdict.status for verdict in verdicts)
+    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+
+
+def _prefix(run: _Run) -> str:
+    return f"{run.plan.scenario}: " if run.plan.scenario else ""
+
+
+# ------------------------------------------------------------------------------------------------------ what is written
+
+
+def _write_folder(
+    report: Report, folder: Path | None, show: Callable[[str, str], None]
+) -> tuple[dict[str, str], Exception | None]:
+    """Write what `--report` asks for; returns the picture of each audit, and what went wrong.
+
+    That is returned, not raised, so that the report reaches standard output before the command ends: an audit that took
+    minutes must not be lost to a full disk.
+    """
+    if folder is None:
+        return {}, None
+    try:
+        return _pictures_written(report, folder, show), None
+    except Exception as error:  # noqa: BLE001  # raised again by the caller, once the report is out
+        return {}, error
+
+
+def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
+    from gradaudit.output import file_names, write_file
+    from gradaudit.reports.json_report import render_json
+    from gradaudit.reports.picture import draw, render_picture
+    from gradaudit.reports.terminal import render_text
+    from gradaudit.reports.wording import name
+
+    names = [name(audit) for audit in report.audits]
+    stems = file_names(names)
+    write_file(folder / "report.json", render_json(report).encode())
+    for audit, stem in zip(report.audits, stems, strict=True):
+        show(name(audit), "draw")
+        dot = draw(audit)
+        write_file(folder / f"{stem}.dot", dot.encode())
+        for ending in ("svg", "png"):
+            write_file(folder / f"{stem}.{ending}", render_picture(dot, ending))
+    beside = {audit: f"{stem}.svg" for audit, stem in zip(names, stems, strict=True)}
+    text = render_text(report, color=False, width=PIPED_WIDTH, pictures=beside)
+    write_file(folder / "report.txt", text.encode())
+    return {audit: str(folder / picture) for audit, picture in beside.items()}
+
+
+def _deliver(report: Report, form: str, output: Path | None, pictures: dict[str, str]) -> None:
+    from gradaudit.output import write_file
+
+    on_terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
+    text = _rendered(report, form, pictures, on_terminal)
+    if output is not None:
+        write_file(output, text.encode())
+    else:
+        _print(text)
+
+
+def _rendered(report: Report, form: str, pictures: dict[str, str], on_terminal: bool) -> str:
+    from gradaudit.reports.json_report import render_json
+    from gradaudit.reports.terminal import render_text
+
+    if form == "json":
+        return render_json(report)
+    color = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if on_terminal else PIPED_WIDTH
+    return render_text(report, color=color, width=width, pictures=pictures)
+
+
+def _print(text: str) -> None:
+    """Write to standard output; whoever reads it may have seen enough before the end."""
+    if sys.stdout is None:
+        raise OutputError("Standard output is closed: name a file with --output.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding does not know is no reason to lose the report.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would complain of the same pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"The report cannot be written to standard output: {error.strerror}.") from None
+
+
+# ----------------------------------------------------------------------------------------------- the terminal meanwhile
+
+
+@contextlib.contextmanager
+def _standard_output_kept_clean() -> Iterator[None]:
+    """Send to standard error what the audited code prints: from Python, from C libraries and from child processes."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, AttributeError):  # one of the two is closed
+            sys.stdout.flush()
+            kept = os.dup(1)
+            os.dup2(2, 1)
+            stack.callback(_restore_standard_output, kept)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _restore_standard_output(kept: int) -> None:
+    # What was printed past the redirection, to sys.__stdout__, must be out before the real one is back.
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    os.dup2(kept, 1)
+    os.close(kept)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, str], None]]:
+    """Yield what shows, on a terminal, which audit is in which phase."""
+    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _audit, _phase: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("") as status:
+        yield lambda audit, phase: status.update(Text(f"{_printable(audit)}: {PHASES.get(phase, phase)}"))
+
+
+# ------------------------------------------------------------------------------------------------------ what went wrong
+
+
+def _usage(error: click.UsageError) -> str:
+    command = error.ctx.command_path if error.ctx is not None else "gradaudit"
+    return f"{error.format_message()} See: {command} --help"
+
+
+def _explanation(error: Exception) -> str:
+    """What a person is told of an error: its message where gradaudit raised it on purpose."""
+    if isinstance(error, GradauditError):
+        return str(error)
+    from gradaudit.environment import own_version, versions
+
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    software = ", ".join(f"{name} {version}" for name, version in {"gradaudit": own_version(), **versions()}.items())
+    return (
+        f"gradaudit failed: {type(error).__name__}: {error} ({where.filename}:{where.lineno})\n"
+        "This is a defect of gradaudit. Please report it with what follows, and with the traceback "
+        f"that {DEBUG}=1 shows.\n"
+        f"arguments: {shlex.join(sys.argv[1:])}\n{software}, {sys.platform}"
+    )
+
+
+def _show_traceback(error: BaseException) -> None:
+    if os.environ.get(DEBUG):
+        _say("".join(traceback.format_exception(error)))
+
+
+def _refuse(message: str) -> int:
+    """Say why something could not be audited; returns the exit status."""
+    _say(message)
+    return COULD_NOT_AUDIT
+
+
+def _say(message: str) -> None:
+    """One message on standard error: its first line under the program's name, the others below it."""
+    first, *others = _printable(message).strip().splitlines() or [""]
+    with contextlib.suppress(OSError):  # nobody is left to be told
+        click.echo("\n".join([f"gradaudit: {first}", *(f"    {line}" for line in others)]), err=True)
+
+
+def _printable(text: str) -> str:
+    """The text without what would move the cursor or recolour the terminal: messages hold names of the user's."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ class Plan:
     fail_on: tuple[Status, ...]
     participation_scopes: tuple[str, ...]
     project: dict[str, Any]
+    changed: tuple[str, ...] = ()
+    """The project's keys that the scenario or `--set` replaced."""
 
 
 class ConfigFile:
@@ -87,15 +89,14 @@ class ConfigFile:
         """Apply a scenario's `set`, then the `KEY=VALUE` overrides.
 
         Raises:
-            ConfigError: there is no such scenario, an override cannot be read or applied, or makes gradaudit's table wrong.
+            ConfigError: there is no such scenario, or an override cannot be read or applied.
         """
         tables = copy.deepcopy(self._tables)
-        if scenario is not None:
-            for key, value in self._scenario(scenario).set.items():
-                _replace(tables, key, copy.deepcopy(value), where=f"{self._name}: scenario {scenario!r}")
-        for override in overrides:
-            key, value = parse_override(override)
-            _replace(tables, key, value, where=f"--set {override}")
+        changed = []
+        for key, value, where in self._changes(scenario, overrides):
+            _replace(tables, key, value, where=where)
+            if not f"{key}.".startswith(f"{self._table}."):
+                changed.append(key)
         settings = self._validate(_own_table(tables, self.path))
         if settings.scenario != self._settings.scenario:
             raise ConfigError(f"{self._name}: a scenario or --set cannot replace the scenarios themselves.")
@@ -105,7 +106,25 @@ class ConfigFile:
             fail_on=parse_fail_on(settings.fail_on, where=f"{self._name}: [{self._table}] fail-on"),
             participation_scopes=tuple(settings.participation_scopes),
             project=_without_own_table(tables, self.path),
+            changed=tuple(changed),
         )
+
+    @property
+    def without_subject(self) -> str:
+        """What to say where no subject is named."""
+        misspelt = nearest("gradaudit", self._tables) if self._table not in self._tables else "."
+        hint = f" Its tables hold none of gradaudit's{misspelt}" if misspelt != "." else ""
+        return (
+            f"{self._name} names no subject:{hint} write subject = "
+            f'"package.module:callable" under [{self._table}], or give SUBJECT.'
+        )
+
+    def _changes(self, scenario: str | None, overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
+        if scenario is not None:
+            for key, value in self._scenario(scenario).set.items():
+                yield key, copy.deepcopy(value), f"{self._name}: scenario {scenario!r}"
+        for override in overrides:
+            yield *parse_override(override), f"--set {override}"
 
     def _scenario(self, name: str) -> Scenario:
         for scenario in self._settings.scenario:
@@ -162,8 +181,8 @@ def parse_override(override: str) -> tuple[str, Any]:
     """Split `KEY=VALUE`. The value is TOML; a bare word that is no TOML value is taken as a string.
 
     Raises:
-        ConfigError: there is no `=`, no key, or a value that was meant as a list, a table, a quoted string or a constant
-            and is no valid TOML.
+        ConfigError: there is no `=` or no key, or the value was meant as TOML (a list, a table, a quoted string, a
+            constant of Python's) and is none.
     """
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
@@ -188,7 +207,7 @@ def _parse_value(text: str, override: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
-# --------------------------------------------------------------------------------------------------- reading a file
+# ------------------------------------------------------------------------------------------------------- reading a file
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -204,9 +223,10 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"The config file {path} cannot be read: {error.strerror}.") from None
     try:
-        return tomllib.loads(text)
+        tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_broken(path, text, str(error))) from None
+    return tables
 
 
 def _neighbours(path: Path) -> str:
@@ -231,7 +251,7 @@ def _broken(path: Path, text: str, message: str) -> str:
 
 def _own_table(tables: dict[str, Any], path: Path | None) -> Any:
     if _is_pyproject(path):
-        return _tool_table(tables).get("gradaudit", {})
+        tables = _tool_table(tables)
     return tables.get("gradaudit", {})
 
 
@@ -279,7 +299,7 @@ def _keys(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
-# ------------------------------------------------------------------------------------------------------ replacing keys
+# ------------------------------------------------------------------------------------------------------- replacing keys
 
 
 def _replace(tables: dict[str, Any], key: str, value: Any, *, where: str) -> None:

@@ -27,7 +27,9 @@ def require_folder(folder: Path) -> None:
     except FileExistsError:
         raise OutputError(f"The report folder {folder} cannot be made: a file of that name is in the way.") from None
     except OSError as error:
-        raise OutputError(f"The report folder {folder} cannot be written: {error.strerror}. Name another one.") from None
+        raise OutputError(
+            f"The report folder {folder} cannot be written: {error.strerror}. Name another one."
+        ) from None
 
 
 def require_file(path: Path) -> None:

@@ -1,7 +1,7 @@
 """From the words "package.module:callable" to the callable, and from that to what `audit` takes.
 
-Nothing here is done before `audit` asks for it, because a model that is built while a module is imported ought to take no
-memory either. What goes wrong in the user's code becomes a `SubjectError` with the user's own error and line.
+Nothing is imported before `audit` asks for it, because a model that is built while a module is imported ought to take
+no memory either. What goes wrong in the user's code becomes a `SubjectError` with the user's own error and line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
@@ -25,7 +25,7 @@ _HOW_TO_WRITE = 'write "package.module:callable" or "path/to/file.py:callable"'
 
 
 def find_subject(reference: str, *, folder: Path) -> Callable[..., Any]:
-    """Import what `reference` names; a path is relative to `folder`, and modules are found there and in the working folder.
+    """Import what `reference` names; a path is relative to `folder`, a module is found there or in the working folder.
 
     Raises:
         SubjectError: the reference is no reference, or its module, file or callable is not there or fails to import.
@@ -36,13 +36,24 @@ def find_subject(reference: str, *, folder: Path) -> Callable[..., Any]:
     return _callable_in(module, attribute, reference)
 
 
-def lazy_subject(reference: str, *, folder: Path, project: dict[str, Any]) -> Callable[[], Any]:
-    """Return what `audit` takes: it imports the callable, calls it, with `project` if it takes an argument, and checks."""
+def lazy_subject(
+    reference: str, *, folder: Path, project: dict[str, Any], changed: Sequence[str] = ()
+) -> Callable[[], Any]:
+    """Return what `audit` takes: it imports the callable, calls it, with `project` if it takes an argument, and checks.
+
+    `changed` are the keys of `project` that a scenario or `--set` replaced: a callable that takes no argument would
+    ignore them, and the audit would answer for another configuration than the one that was asked for.
+    """
 
     def build() -> Any:
         function = find_subject(reference, folder=folder)
         # Every call gets its own copy: a project may change its dict, and a step that is traced twice is built twice.
         arguments = _arguments(function, copy.deepcopy(project), reference)
+        if changed and not arguments:
+            raise SubjectError(
+                f"The subject {reference!r} takes no argument, so that {changed[0]!r} cannot be set: let it take one, "
+                "the configuration as a dict."
+            )
         with _user_errors(f"The subject {reference!r} failed"):
             subject = function(*arguments)
         return _checked(subject, reference)
@@ -76,7 +87,7 @@ def split_reference(reference: str) -> tuple[str, str]:
     return target, attribute
 
 
-# ----------------------------------------------------------------------------------------------------------- importing
+# ------------------------------------------------------------------------------------------------------------ importing
 
 
 def _import_module(name: str, folder: Path) -> ModuleType:
@@ -94,7 +105,7 @@ def _import_module(name: str, folder: Path) -> ModuleType:
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Run a file as the module that it would be when imported: within its package, or with its own folder to import from."""
+    """Run a file as the module that it is when imported: within its package, or with its own folder to import from."""
     path = _existing(path).resolve()
     parts = [path.stem]
     root = path.parent
@@ -140,7 +151,7 @@ def _is_file(target: str) -> bool:
 
 
 def _make_importable(folder: Path) -> None:
-    """Put a folder first, as Python does with that of a script; it stays, because functions may import when they are called."""
+    """Put a folder first, as Python does with that of a script; it stays, because functions import when called, too."""
     entry = str(folder.resolve())
     if entry not in sys.path:
         sys.path.insert(0, entry)
@@ -163,7 +174,7 @@ def _nearest_module(missing: str) -> str:
     return nearest(last, sorted(names))
 
 
-# ------------------------------------------------------------------------------------------------------------- calling
+# -------------------------------------------------------------------------------------------------------------- calling
 
 
 def _callable_in(module: ModuleType, attribute: str, reference: str) -> Callable[..., Any]:
