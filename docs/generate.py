@@ -46,7 +46,7 @@ def pages() -> dict[Path, str]:
 def cli_page() -> str:
     """The help of both programs and of all their commands."""
     from gradaudit.cli import main as gradaudit
-    from xtts.cli import main as xtts
+    from xtts.cli import commands as xtts
 
     sections = [
         f"## `{usage}`\n\n```text\n{text}\n```\n"
