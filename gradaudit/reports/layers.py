@@ -279,7 +279,7 @@ def _folds(scope: _Scope, allowance: Allowance, *, is_root: bool) -> Iterator[_F
     elif len(healthy) == 1 and not own_healthy:
         yield _Fold(healthy[0].name, (healthy[0],))
     elif healthy or own_healthy:
-        yield _Fold(f"the rest of {scope.name}", tuple(healthy), own_healthy)
+        yield _Fold("the rest", tuple(healthy), own_healthy)
     shown = broken if len(broken) <= allowance.alike else broken[: allowance.alike - 1]
     for child in shown:
         yield _Fold(child.name, (child,))

@@ -64,6 +64,7 @@ _LINE = "#c3cad1"
 _PALE = "#dd9272"
 _TITLE = 26
 _ROWS = 6
+_LEGEND_ITEMS = 5
 
 
 def draw(audit: Audit) -> str:
@@ -75,8 +76,10 @@ def draw(audit: Audit) -> str:
     drawing.attr("edge", fontname=_FONT, fontsize="9", arrowsize="0.7", color=_GREY)
     _draw_marks(drawing, content)
     _draw_boxes(drawing, content)
+    inks = {mark.key: INK[mark.status] for mark in content.marks if mark.kind in ("break", "end")}
     for arrow in content.arrows:
-        drawing.edge(_name(arrow.tail), _name(arrow.head), **_arrow(arrow))
+        broken = inks.get(arrow.tail) or inks.get(arrow.head) or INK["disconnected"]
+        drawing.edge(_name(arrow.tail), _name(arrow.head), **_arrow(arrow, broken))
     return str(drawing.source)
 
 
@@ -131,36 +134,32 @@ def _label(audit: Audit, content: Sketch) -> str:
     """The headline, and below it what colours, marks and lines mean."""
     statuses = [status for status in wording.REPORTING_ORDER if audit.count(status)]
     worst = statuses[0] if statuses else "connected"
-    chips = "".join(_chip(status) for status in statuses)
-    lines = "".join(_legend_line(*line) for line in _legend_lines(content))
+    items = [*(_meaning(status) for status in statuses), *_legend_lines(content)]
     ink = INK["connected"] if worst in wording.QUIET else INK[worst]
     headline = f'<FONT POINT-SIZE="20" COLOR="{ink}"><B>{_text(wording.headline(audit))}</B></FONT>'
     scenario = f'<FONT COLOR="{_FAINT}">{_text(wording.title(audit))}</FONT>'
-    legend = f'<TABLE BORDER="0" CELLSPACING="6" CELLPADDING="2"><TR>{chips}{lines}</TR></TABLE>'
-    rows = [headline, scenario, legend]
+    legend = ["     ".join(items[start : start + _LEGEND_ITEMS]) for start in range(0, len(items), _LEGEND_ITEMS)]
+    rows = [headline, scenario, *legend]
     if content.left_out:
         rows.append(f"Left out: {_text(', '.join(content.left_out))}")
     cells = "".join(f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows)
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">{cells}</TABLE>>'
 
 
-def _chip(status: Status) -> str:
-    ink, paper = INK[status], PAPER[status]
-    sign = f'<FONT COLOR="{ink}"><B>{SIGN[status]}</B></FONT>'
-    meaning = f'<FONT COLOR="{ink}"><B>{status}</B></FONT>: {wording.MEANING[status]}  '
-    return f'<TD BGCOLOR="{paper}" BORDER="1" COLOR="{ink}">{sign}</TD><TD ALIGN="LEFT">{meaning}</TD>'
+def _meaning(status: Status) -> str:
+    return f'<FONT COLOR="{INK[status]}"><B>{SIGN[status]} {status}</B></FONT>  {wording.MEANING[status]}'
 
 
-def _legend_lines(content: Sketch) -> Iterator[tuple[str, str, str]]:
-    yield "──▸", INK["connected"], "gradient"
+def _legend_lines(content: Sketch) -> Iterator[str]:
+    yield _legend_line("──▸", INK["connected"], "gradient")
     if any(arrow.kind == "participation" for arrow in content.arrows):
-        yield "╌╌▸", INK["participation-only"], "gradient of a participation term or penalty"
+        yield _legend_line("╌╌▸", INK["participation-only"], "gradient of a participation term or penalty")
     if any(arrow.kind == "none" for arrow in content.arrows):
-        yield "╌╌", INK["disconnected"], "no gradient"
+        yield _legend_line("╌╌", INK["disconnected"], "no gradient")
 
 
 def _legend_line(line: str, ink: str, meaning: str) -> str:
-    return f'<TD><FONT COLOR="{ink}"><B>{line}</B></FONT></TD><TD ALIGN="LEFT">{meaning}  </TD>'
+    return f'<FONT COLOR="{ink}"><B>{line}</B></FONT>  {meaning}'
 
 
 def _draw_marks(drawing: graphviz.Digraph, content: Sketch) -> None:
@@ -205,10 +204,12 @@ def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
         with drawing.subgraph(name=f"cluster_{module}") as cluster:
             cluster.attr(
                 label=f"<{_bold(module)}>",
-                style="rounded",
+                style="rounded,filled",
+                fillcolor="#fbfcfd",
                 color=_LINE,
                 fontcolor=_FAINT,
                 labeljust="l",
+                labelloc="b",
                 margin="10",
             )
             for box in boxes:
@@ -253,9 +254,9 @@ def _row(row: Row) -> str:
     )
 
 
-def _arrow(arrow: Arrow) -> dict[str, str]:
+def _arrow(arrow: Arrow, broken: str) -> dict[str, str]:
     if arrow.is_broken:
-        return {"color": INK["disconnected"], "style": "dashed", "penwidth": "2", "arrowhead": "none"}
+        return {"color": broken, "style": "dashed", "penwidth": "2", "arrowhead": "none"}
     if arrow.kind == "none":
         return {"color": _PALE, "style": "dashed", "penwidth": "1.2", "arrowhead": "none"}
     if arrow.kind == "participation":

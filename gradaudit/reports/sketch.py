@@ -11,7 +11,7 @@ import networkx
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Group, Source, Status
 from gradaudit.reports.layers import Allowance, Folding, LayerBox, fold
-from gradaudit.reports.wording import QUIET, counted, ordered_groups, weight_of
+from gradaudit.reports.wording import QUIET, counted, ordered_groups, places, scope_of, weight_of
 
 LIMIT = 60
 """More boxes than this nobody reads at once."""
@@ -23,6 +23,7 @@ _ALLOWANCES = (Allowance(), Allowance(broken=16, healthy=6, alike=4), Allowance(
 _OUTPUTS = 14
 _TERMS = 9
 _BREAKS = 3
+_ENDS = 8
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class _Draft:
         self.graph = audit.graph
         self.nodes: Any = audit.graph.nodes
         self.folding: Folding = fold(audit.variables, allowance)
+        self.boxes = {box.key: box for box in self.folding.boxes}
         self.groups = ordered_groups(audit)
         self.left_out: list[str] = []
 
@@ -101,8 +103,7 @@ class _Draft:
         return self._compose({**marks, **outputs}, routes)
 
     def _compose(self, marks: dict[str, Mark], routes: _Routes) -> Sketch:
-        boxes = {box.key: box for box in self.folding.boxes}
-        quiet = {key for key, box in boxes.items() if box.is_quiet}
+        quiet = {key for key, box in self.boxes.items() if box.is_quiet}
         quiet |= {mark.key for mark in marks.values() if mark.status in QUIET}
         cut_off = self._cut_off(marks)
         penalties = {mark.key for node, mark in marks.items() if self._term_kind(node) == "penalty"}
@@ -111,11 +112,11 @@ class _Draft:
         ends, end_arrows = self._ends(arrows, marks)
         every = {mark.key: mark for mark in marks.values()}
         every.update({mark.key: mark for mark in ends})
-        order = {key: place for place, key in enumerate((*drawn, *(end.key for end in ends), *boxes))}
+        order = {key: place for place, key in enumerate((*drawn, *(end.key for end in ends), *self.boxes))}
         arrows = sorted(
             _reduced([*arrows, *end_arrows], quiet), key=lambda arrow: (order[arrow.tail], order[arrow.head])
         )
-        return Sketch(tuple(boxes.values()), tuple(every.values()), tuple(arrows), tuple(self.left_out))
+        return Sketch(self.folding.boxes, tuple(every.values()), tuple(arrows), tuple(self.left_out))
 
     def _term_kind(self, node: str) -> str | None:
         kind = self.nodes[node].get("term_kind", "task") if self.nodes[node].get("kind") == "term" else None
@@ -130,29 +131,33 @@ class _Draft:
         }
 
     def _terms(self) -> dict[str, Mark]:
-        trains = {term.name: term.trains for objective in self.audit.objectives for term in objective.terms}
-        nodes = [node for node, kind in self.nodes(data="kind") if kind == "term"]
-        kept = sorted(nodes, key=lambda node: self._term_kind(node) != "participation")[:_TERMS]
-        if len(kept) < len(nodes):
-            self.left_out.append(counted(len(nodes) - len(kept), "loss term"))
-        return {node: self._term(node, trains) for node in nodes if node in kept}
+        """The terms, the participation terms of one scope as one."""
+        families: dict[str, list[str]] = {}
+        for node, kind in self.nodes(data="kind"):
+            if kind == "term":
+                is_participation = self._term_kind(node) == "participation"
+                scope = f"participation:{scope_of(self._label(node))}" if is_participation else node
+                families.setdefault(scope, []).append(node)
+        kept = sorted(families, key=lambda name: not name.startswith("participation:"))[:_TERMS]
+        if len(kept) < len(families):
+            self.left_out.append(counted(len(families) - len(kept), "loss term"))
+        return {node: self._term(nodes) for name, nodes in families.items() if name in kept for node in nodes}
 
-    def _term(self, node: str, trains: dict[str, int]) -> Mark:
-        attributes = self.nodes[node]
-        name = str(attributes.get("label") or node)
-        weight = attributes.get("weight")
-        facts = [] if weight is None else [f"weight {weight_of(weight)}"]
-        if name in trains:
-            facts.append(f"trains {trains[name]}" if self._term_kind(node) == "task" else f"reaches {trains[name]}")
-        status: Status = "connected" if self._term_kind(node) == "task" else "participation-only"
-        return Mark(
-            f"term:{node}",
-            "term",
-            name,
-            tuple(filter(None, [" · ".join(facts)])),
-            status,
-            f"{attributes.get('term_kind')} term {name}",
-        )
+    def _label(self, node: str) -> str:
+        return str(self.nodes[node].get("label") or node)
+
+    def _term(self, nodes: list[str]) -> Mark:
+        kind = str(self._term_kind(nodes[0]))
+        labels = [self._label(node) for node in nodes]
+        weights = sorted({self.nodes[node]["weight"] for node in nodes if self.nodes[node].get("weight") is not None})
+        facts = [] if len(nodes) == 1 else [f"{len(nodes)} terms"]
+        facts += [f"weight {' to '.join(dict.fromkeys(map(weight_of, (weights[0], weights[-1]))))}"] if weights else []
+        reached = sum(1 for verdict in self.audit.variables if not set(labels).isdisjoint(verdict.terms))
+        facts.append(f"{'trains' if kind == 'task' else 'reaches'} {reached}")
+        status: Status = "connected" if kind == "task" else "participation-only"
+        title = labels[0] if len(nodes) == 1 else scope_of(labels[0])
+        tooltip = f"{kind} term{'s' if len(nodes) > 1 else ''} {', '.join(labels)}"
+        return Mark(f"term:{nodes[0]}", "term", title, (" · ".join(facts),), status, tooltip)
 
     def _outputs(self, marks: dict[str, Mark]) -> dict[str, Mark]:
         """The named outputs that a term reads, or in which a group ends: the latter first, where there are too many."""
@@ -192,10 +197,15 @@ class _Draft:
     def _break(self, node: str, group: Group) -> Mark:
         attributes = self.nodes[node]
         op_type = str(attributes.get("op_type"))
-        source = attributes.get("source")
-        place = str(source) if isinstance(source, Source) else str(attributes.get("layer") or "")
-        tooltip = f"{op_type} at {place} passes no gradient" if place else f"{op_type} passes no gradient"
-        return Mark(f"break:{op_type}:{place}", "break", op_type, (_last_parts(place),), group.status, tooltip)
+        source, layer = attributes.get("source"), attributes.get("layer")
+        # Repeated layers are one box: what they all do in their own layer is one break then.
+        box = self.boxes.get(self.folding.box_of_layer(layer) or "")
+        place = str(source) if isinstance(source, Source) else box.key if box else layer or ""
+        details = [_last_parts(str(source), 2)] if isinstance(source, Source) else []
+        if not details and (box or layer):
+            details = [f"in {'/'.join(filter(None, (box.module, box.title))) if box else layer}"]
+        tooltip = f"{op_type} {' '.join(details)} passes no gradient"
+        return Mark(f"break:{op_type}:{place}", "break", op_type, tuple(details), group.status, tooltip)
 
     def _assign(self, marks: dict[str, Mark]) -> dict[str, str]:
         """The box of each node that belongs to one; the others are glue between boxes."""
@@ -225,9 +235,9 @@ class _Draft:
         objective = next((mark.key for mark in marks.values() if mark.kind == "objective"), None)
         entered = {arrow.head for arrow in arrows}
         outputs = {mark.title: mark.key for mark in marks.values() if mark.kind == "output"}
-        ends: list[Mark] = []
-        drawn: list[Arrow] = []
-        for index, group in enumerate(self.groups):
+        ends: dict[tuple[str, tuple[str, ...]], Mark] = {}
+        below: dict[str, dict[str, None]] = {}
+        for group in self.groups:
             if group.status in ("untracked", "not-updated", "participation-only"):
                 continue
             tops = [outputs[name] for name in group.outputs if name in outputs]
@@ -235,12 +245,16 @@ class _Draft:
             tops = [top for top in tops if top not in entered]
             if not tops:
                 continue
-            end = Mark(f"end:{index}", "end", _why_ended(group), _where_ended(group), group.status, group.message)
-            ends.append(end)
-            if objective:
-                drawn.append(Arrow(objective, end.key, "none", is_broken=True))
-            drawn += [Arrow(end.key, top, "none", is_broken=True) for top in tops]
-        return ends, drawn
+            why = _why_ended(group), _where_ended(group)
+            end = ends.setdefault(why, Mark(f"end:{len(ends)}", "end", *why, group.status, group.message))
+            below.setdefault(end.key, {}).update(dict.fromkeys(tops))
+        if len(ends) > _ENDS:
+            self.left_out.append(counted(len(ends) - _ENDS, "dead end"))
+        kept = list(ends.values())[:_ENDS]
+        drawn = [Arrow(end.key, top, "none", is_broken=True) for end in kept for top in below[end.key]]
+        if objective:
+            drawn += [Arrow(objective, end.key, "none", is_broken=True) for end in kept]
+        return kept, drawn
 
 
 def _reach(graph: networkx.DiGraph, starts: Iterable[str]) -> set[str]:
@@ -410,12 +424,13 @@ def _why_ended(group: Group) -> str:
 
 def _where_ended(group: Group) -> tuple[str, ...]:
     """The line that computes what nobody reads, and the places where others take it without a gradient."""
-    lines = [f"computed in {_last_parts(str(source))}" for source in group.sources[:1]]
-    blocks = () if group.cause is None else group.cause.blocks
-    lines += [f"also cut by {block.op_type}, {_last_parts(str(block.source or block.layer))}" for block in blocks[:2]]
+    lines = [f"computed in {_last_parts(place, 1)}" for place, _ in places(group.sources)[:1]]
+    for block in () if group.cause is None else group.cause.blocks[:2]:
+        reader = _last_parts(block.layer, 1) if block.layer else "other code"
+        lines.append(f"{reader} reads {'it' if len(group.outputs) < 2 else 'them'} through {block.op_type}")
     return tuple(lines)
 
 
-def _last_parts(place: str) -> str:
-    """The end of a path: the folder and the file, which are enough to know it again."""
-    return "/".join(place.split("/")[-2:])
+def _last_parts(place: str, number: int) -> str:
+    """The end of a path, which is enough to know it again."""
+    return "/".join(place.split("/")[-number:])

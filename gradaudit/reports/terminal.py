@@ -45,7 +45,7 @@ _WIDEST = 120
 """Beyond this, what stands at the right edge is too far from its line to be read with it."""
 
 _SHOWN_MEMBERS = 8
-_SHOWN_SOURCES = 4
+_SHOWN_PLACES = 4
 _SHOWN_PATHS = 12
 
 
@@ -128,9 +128,9 @@ def _entry(audit: Audit, group: verdicts.Group) -> Group:
     if group.outputs and group.layer:
         facts.append(("in", Text(inert(group.layer))))
     facts.append(("variables", Text(inert(", ".join(wording.members(group, _SHOWN_MEMBERS))))))
-    facts += [("where", _source(source)) for source in _first(group.sources)]
+    facts += [("where", _place(*place)) for place in wording.places(group.sources)[:_SHOWN_PLACES]]
     if group.terms:
-        facts.append(("covered by", Text(inert(", ".join(group.terms)))))
+        facts.append(("covered by", Text(inert(wording.family(group.terms)))))
     facts.append(("why", Text(inert(group.message))))
     if group.fix:
         facts.append(("fix", Text(inert(group.fix), "fix")))
@@ -158,18 +158,16 @@ def _card(left: Text, right: Text, facts: list[tuple[str, Text]]) -> Group:
     body = Table.grid(padding=(0, 2, 0, 0))
     body.add_column(no_wrap=True, min_width=10)
     body.add_column(overflow="fold")
+    above = ""
     for label, value in facts:
-        body.add_row(Text(label, "label"), value)
+        body.add_row(Text("" if label == above else label, "label"), value)
+        above = label
     return Group(Padding(heading, (0, 0, 0, 2)), Padding(body, (0, 0, 0, 4)))
 
 
-def _source(source: verdicts.Source) -> Text:
-    text = Text(inert(str(source)), "source")
-    return text.append(f"  in {inert(source.function)}", "aside") if source.function else text
-
-
-def _first(sources: tuple[verdicts.Source, ...]) -> tuple[verdicts.Source, ...]:
-    return sources[:_SHOWN_SOURCES]
+def _place(lines: str, function: str) -> Text:
+    text = Text(inert(lines), "source")
+    return text.append(f"  in {inert(function)}", "aside") if function else text
 
 
 def _coverage(audit: Audit) -> Iterator[RenderableType]:
@@ -179,8 +177,8 @@ def _coverage(audit: Audit) -> Iterator[RenderableType]:
         return
     total = len(answer.covered) + len(answer.uncovered)
     yield Text(
-        f"Of {wording.counted(total, 'variable')} that no task term trains, {inert(', '.join(answer.terms))} covers "
-        f"{len(answer.covered)}; not covered: {len(answer.uncovered) or 'none'}.",
+        f"Of {wording.counted(total, 'variable')} that no task term trains, {inert(wording.family(answer.terms))} "
+        f"covers {len(answer.covered)}; not covered: {len(answer.uncovered) or 'none'}.",
         "participation-only" if not answer.uncovered else "disconnected",
     )
     for path in answer.uncovered[:_SHOWN_PATHS]:

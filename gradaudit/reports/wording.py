@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import STATUSES, Finding, Group, Status, Term, Verdict
+from gradaudit.graph.verdicts import STATUSES, Finding, Group, Source, Status, Term, Verdict
 
 NEVER_LEARNS: tuple[Status, ...] = ("disconnected", "zero-gradient", "untracked", "not-updated")
 """The statuses of a variable that keeps its first value, or only decays."""
@@ -37,6 +37,7 @@ class Coverage:
     """The answer to the question whether the participation terms cover every variable that no task term trains."""
 
     terms: tuple[str, ...]
+    """The participation terms."""
     covered: tuple[str, ...]
     uncovered: tuple[str, ...]
 
@@ -129,6 +130,29 @@ def terms_of(audit: Audit) -> tuple[Term, ...]:
     return tuple(term for objective in audit.objectives for term in objective.terms)
 
 
+def scope_of(term: str) -> str:
+    """The outermost name scope of a term, which the terms of one family share."""
+    return term.partition("/")[0]
+
+
+def family(terms: Iterable[str]) -> str:
+    """The terms in few words: those of one scope under its name, with their number."""
+    sizes: dict[str, list[str]] = {}
+    for term in terms:
+        sizes.setdefault(scope_of(term), []).append(term)
+    return ", ".join(
+        members[0] if len(members) == 1 else f"{scope} ({len(members)} terms)" for scope, members in sizes.items()
+    )
+
+
+def places(sources: Iterable[Source]) -> tuple[tuple[str, str], ...]:
+    """Lines of code with their function, those of one function together: `("model.py:41-47", "call")`."""
+    lines: dict[tuple[str, str], list[int]] = {}
+    for source in sources:
+        lines.setdefault((source.file, source.function), []).append(source.line)
+    return tuple((f"{file}:{_spans(sorted(set(numbers)))}", function) for (file, function), numbers in lines.items())
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it needs one."""
     return f"{number:,} {_plural(number, noun, noun + 's')}"
@@ -168,6 +192,17 @@ def _member(layer: str, names: tuple[str, ...]) -> str:
     if not layer:
         return ", ".join(names)
     return f"{layer} ({', '.join(names)})" if names else layer
+
+
+def _spans(numbers: list[int]) -> str:
+    """Sorted numbers as a list of spans: `58-60, 71`."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ", ".join("-".join(str(end) for end in span) for span in spans)
 
 
 def _all_learn(audit: Audit) -> str:

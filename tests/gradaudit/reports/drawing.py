@@ -12,7 +12,6 @@ The first word of a line without marks is an objective.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import networkx
 
@@ -78,14 +77,15 @@ def drawn_audit(
     by_path = {path: group for group in groups for path in group.variables}
     paths = [attributes["path"] for _, attributes in graph.nodes(data=True) if attributes["kind"] == "variable"]
     paths += [path for path in by_path if path not in paths]
-    verdicts = tuple(_verdict(path, by_path.get(path), shape, tape) for path in paths)
+    reach = _reach(graph)
+    verdicts = tuple(_verdict(path, by_path.get(path), shape, tape, reach) for path in paths)
     for verdict in verdicts:
         if verdict.path in graph:
             graph.nodes[verdict.path]["status"] = verdict.status
     return Audit(
         subject=subject,
         scenario=scenario,
-        objectives=_objectives(graph, verdicts),
+        objectives=_objectives(graph, reach),
         variables=verdicts,
         groups=groups,
         findings=findings,
@@ -168,7 +168,9 @@ def _attributes(word: str) -> dict[str, object]:
     return {**blank, "kind": "objective", "label": word}
 
 
-def _verdict(path: str, group: Group | None, shape: tuple[int, ...], tape: TapeAnswer | None) -> Verdict:
+def _verdict(
+    path: str, group: Group | None, shape: tuple[int, ...], tape: TapeAnswer | None, reach: dict[str, set[str]]
+) -> Verdict:
     status = "connected" if group is None else group.status
     return Verdict(
         path=path,
@@ -176,26 +178,32 @@ def _verdict(path: str, group: Group | None, shape: tuple[int, ...], tape: TapeA
         dtype="float32",
         status=status,
         tape=_TAPES[status] if tape is None or group is None else tape,
-        terms=() if group is None else group.terms,
+        terms=tuple(label for label, reached in reach.items() if path in reached),
         cause=None if group is None else group.cause,
     )
 
 
-def _objectives(graph: networkx.DiGraph, verdicts: Iterable[Verdict]) -> tuple[Objective, ...]:
+def _reach(graph: networkx.DiGraph) -> dict[str, set[str]]:
+    """The nodes that each term reaches on passing edges, by the term's label."""
     passing = networkx.DiGraph((a, b) for a, b, flow in graph.edges(data="flow") if flow == "passes")
-    paths = {verdict.path for verdict in verdicts}
+    terms = {node: attributes["label"] for node, attributes in graph.nodes(data=True) if attributes["kind"] == "term"}
+    return {label: networkx.descendants(passing, node) if node in passing else set() for node, label in terms.items()}
+
+
+def _objectives(graph: networkx.DiGraph, reach: dict[str, set[str]]) -> tuple[Objective, ...]:
     objectives = []
     for node, attributes in graph.nodes(data=True):
         if attributes["kind"] == "objective":
             terms = [below for below in graph.successors(node) if graph.nodes[below]["kind"] == "term"]
-            objectives.append(Objective(node, tuple(_term(graph, term, passing, paths) for term in terms), None))
+            objectives.append(Objective(node, tuple(_term(graph, term, reach) for term in terms), None))
     return tuple(objectives)
 
 
-def _term(graph: networkx.DiGraph, term: str, passing: networkx.DiGraph, paths: set[str]) -> Term:
-    reached = networkx.descendants(passing, term) if term in passing else set()
+def _term(graph: networkx.DiGraph, term: str, reach: dict[str, set[str]]) -> Term:
     attributes = graph.nodes[term]
-    return Term(attributes["label"], attributes["term_kind"], attributes["weight"], None, len(reached & paths))
+    label = attributes["label"]
+    trains = sum(1 for node in reach[label] if graph.nodes[node]["kind"] == "variable")
+    return Term(label, attributes["term_kind"], attributes["weight"], None, trains)
 
 
 def _common_layer(variables: tuple[str, ...]) -> str:
