@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -37,6 +38,7 @@ DEBUG = "GRADAUDIT_DEBUG"
 """The environment variable that makes every error show its traceback."""
 
 PIPED_WIDTH = 100
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PHASES = {
     "import": "importing",
     "build": "building the model",
@@ -229,17 +231,18 @@ def _attempt(run: _Run, verify: bool, show: Callable[[str, str], None]) -> Audit
     show(run.name, "import")
     try:
         from gradaudit.auditing import audit
-        from gradaudit.subject_lookup import lazy_subject
+        from gradaudit.subject_lookup import audited_code_forgotten, lazy_subject
 
-        return audit(
-            lazy_subject(run.reference, folder=run.folder, project=run.plan.project, changed=run.plan.changed),
-            scenario=run.plan.scenario,
-            participation_scopes=run.plan.participation_scopes,
-            verify=verify,
-            progress=lambda phase: show(run.name, phase),
-        )
+        with audited_code_forgotten():
+            return audit(
+                lazy_subject(run.reference, folder=run.folder, project=run.plan.project, changed=run.plan.changed),
+                scenario=run.plan.scenario,
+                participation_scopes=run.plan.participation_scopes,
+                verify=verify,
+                progress=lambda phase: show(run.name, phase),
+            )
     except SystemExit as error:
-        _refuse(f"{_prefix(run)}The audited code ended the program with status {error.code}.")
+        _refuse(f"{_prefix(run)}The step ends the program, with sys.exit({error.code!r}) or the like.")
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
         _refuse(_prefix(run) + _explanation(error))
         _show_traceback(error)
@@ -432,4 +435,5 @@ def _say(message: str) -> None:
 
 def _printable(text: str) -> str:
     """The text without what would move the cursor or recolour the terminal: messages hold names of the user's."""
+    text = _COLOUR.sub("", text)  # Keras colours some of its messages
     return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)

@@ -61,6 +61,25 @@ def lazy_subject(
     return build
 
 
+@contextlib.contextmanager
+def audited_code_forgotten() -> Iterator[None]:
+    """At the end, forget the user's modules that were imported inside, and what Keras remembers of them.
+
+    So each scenario finds what a training run of its own would find: no layer is called `dense_7` because six others
+    were built for another scenario, and no dtype policy outlives the one that set it.
+    """
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in set(sys.modules) - before:
+            if _is_users(getattr(sys.modules[name], "__file__", None) or ""):
+                del sys.modules[name]
+        keras = sys.modules.get("keras")
+        if keras is not None:
+            keras.utils.clear_session()
+
+
 def check_reference(reference: str, *, folder: Path) -> None:
     """Find the mistakes that show before anything is imported.
 
@@ -232,9 +251,7 @@ def _checked(subject: Any, reference: str) -> Any:
 def _described(value: Any) -> str:
     if value is None:
         return "None"
-    kind = type(value)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return f"an object of {name}"
+    return f"an object of class {type(value).__qualname__}"
 
 
 # ------------------------------------------------------------------------------------------------------ what goes wrong
@@ -251,14 +268,12 @@ def _user_errors(what_failed: str) -> Iterator[None]:
         yield
     except SystemExit as error:
         hint = 'Code that is to run as a script only belongs under `if __name__ == "__main__":`.'
-        raise SubjectError(
-            f"{what_failed}: it ended the program with status {error.code}{_at(error)}. {hint}"
-        ) from error
+        raise SubjectError(f"{what_failed}: the program was ended{_at(error)}. {hint}") from error
     except Exception as error:
         own = _gradaudits_own(error)
         if own is not None:
             raise own from own.__cause__
-        raise SubjectError(f"{what_failed}: {_told(error)}{_at(error)}.") from error
+        raise SubjectError(f"{what_failed}: {type(error).__name__}{_at(error)}: {_message(error)}") from error
 
 
 def _gradaudits_own(error: BaseException) -> BaseException | None:
@@ -273,24 +288,20 @@ def _gradaudits_own(error: BaseException) -> BaseException | None:
     return None
 
 
-def _told(error: Exception) -> str:
-    """The type and the message of an error, as Python prints them."""
-    if isinstance(error, SyntaxError):
-        message = error.msg
-    else:
-        message = str(error).strip().removesuffix(".")
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
 def _at(error: BaseException) -> str:
-    """Where it was raised: " (file:line)" of the innermost frame that is the user's, or nothing."""
+    """Where it was raised: the innermost line of the user's own, or nothing."""
     if isinstance(error, SyntaxError) and error.filename is not None:
-        return f" ({_displayed(error.filename)}:{error.lineno})"
-    frames = [(code.co_filename, line) for code, line in _frames(error.__traceback__) if _is_users(code.co_filename)]
-    if not frames:
+        return f" at {_displayed(error.filename)}:{error.lineno}"
+    own = [(code, line) for code, line in _frames(error.__traceback__) if _is_users(code.co_filename)]
+    if not own:
         return ""
-    file, line = frames[-1]
-    return f" ({_displayed(file)}:{line})"
+    code, line = own[-1]
+    place = f" at {_displayed(code.co_filename)}:{line}"
+    return place if code.co_name == "<module>" else f"{place} in {code.co_name}"
+
+
+def _message(error: Exception) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error).strip()
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
