@@ -64,8 +64,5 @@ class MultiHeadAttention(keras.layers.Layer):
     def _split_heads(self, sequence):
         return ops.reshape(sequence, (*ops.shape(sequence)[:-1], self.heads, self.width // self.heads))
 
-    def compute_output_shape(self, queries_shape, memory_shape):
-        return (*queries_shape[:-1], self.width)
-
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "heads": self.heads}

@@ -117,9 +117,6 @@ class DecoderBlock(keras.layers.Layer):
         transformed = self.feed_forward(self.feed_forward_norm(sequence))
         return sequence + self.residual_dropout(transformed, training=training)
 
-    def compute_output_shape(self, sequence_shape, memory_shape):
-        return sequence_shape
-
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "heads": self.heads, "dropout": self.dropout}
 

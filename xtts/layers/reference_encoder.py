@@ -45,9 +45,6 @@ class ReferenceEncoder(keras.layers.Layer):
             frames = block(frames, valid)
         return self.pooling(frames, valid)
 
-    def compute_output_shape(self, mel_shape):
-        return (mel_shape[0], 2 * self.width)
-
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "depth": self.depth}
 
@@ -107,9 +104,6 @@ class AttentiveStatisticsPooling(keras.layers.Layer):
         variance = ops.sum(weights * ops.square(frames - mean[:, None, :]), axis=1)
         deviation = ops.sqrt(variance + SMALLEST_VARIANCE)
         return ops.cast(ops.concatenate([mean, deviation], axis=-1), self.compute_dtype)
-
-    def compute_output_shape(self, frames_shape):
-        return (frames_shape[0], 2 * self.width)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width}

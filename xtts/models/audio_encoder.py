@@ -40,9 +40,6 @@ class AudioEncoder(keras.layers.Layer):
         # Unit length times the root of the width: values near 1, whatever the width.
         return ops.cast(ops.normalize(speaker) * self.speaker_width**0.5, self.compute_dtype)
 
-    def compute_output_shape(self, mel_shape):
-        return (mel_shape[0], self.speaker_width)
-
     def get_config(self) -> dict:
         return {
             **super().get_config(),

@@ -56,9 +56,6 @@ class GlobalStyleToken(keras.layers.Layer):
         memory = ops.broadcast_to(bank[None], (ops.shape(query)[0], self.style_tokens, self.style_width))
         return self.attention(query, memory)[:, 0, :]
 
-    def compute_output_shape(self, mel_shape):
-        return (mel_shape[0], self.style_width)
-
     def get_config(self) -> dict:
         return {
             **super().get_config(),

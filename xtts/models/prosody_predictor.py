@@ -60,9 +60,6 @@ class ProsodyPredictor(keras.layers.Layer):
         speaking_rate = ops.squeeze(self.speaking_rate_predictor(_mean_over_time(hidden, valid)), axis=-1)
         return pitch, energy, speaking_rate
 
-    def compute_output_shape(self, encoding_shape, style_shape):
-        return encoding_shape[:2], encoding_shape[:2], encoding_shape[:1]
-
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width}
 

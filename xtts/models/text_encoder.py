@@ -65,9 +65,6 @@ class TextEncoder(keras.layers.Layer):
         encoding = self.final_norm(encoding)
         return encoding, ops.squeeze(self.duration_predictor(encoding), axis=-1)
 
-    def compute_output_shape(self, tokens_shape):
-        return (*tokens_shape, self.width), tokens_shape
-
     def get_config(self) -> dict:
         return {
             **super().get_config(),

@@ -30,6 +30,7 @@ PARTICIPATION_WEIGHT = 1e-6
 STOP_POSITIVE_WEIGHT = 5.0
 
 
+@keras.saving.register_keras_serializable(package="xtts")
 class XTTSLoss:
     """Adds up a weighted term for each target that is given.
 
@@ -98,6 +99,20 @@ class XTTSLoss:
         """Add the terms up."""
         return reduce(add, terms.values())
 
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal loss, so that a compiled model can be saved."""
+        return {
+            "weights": self.weights,
+            "participation": self.participation,
+            "participation_weight": self.participation_weight,
+            "outputs": None if self.outputs is None else sorted(self.outputs),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> XTTSLoss:
+        """Make the loss that `get_config` describes."""
+        return cls(**config)
+
     def _target_term(self, target: str, y_true: Mapping, y_pred: Mapping):
         lengths_key = _LENGTHS_OF.get(target)
         output = _take(y_pred, OUTPUT_OF_TARGET[target], "output", target)
@@ -121,10 +136,11 @@ class XTTSLoss:
             if output in y_pred and target_key(target) not in y_true
         ]
         values = []
-        for output in untargeted:
-            with keras.name_scope(PARTICIPATION), keras.name_scope(output):
-                power = ops.mean(ops.square(ops.cast(y_pred[output], "float32")))
-                values.append(self.participation_weight * power)
+        with keras.name_scope(PARTICIPATION):
+            for output in untargeted:
+                with keras.name_scope(output):
+                    power = ops.mean(ops.square(ops.cast(y_pred[output], "float32")))
+                    values.append(self.participation_weight * power)
         return {PARTICIPATION: reduce(add, values)} if values else {}
 
 
