@@ -41,7 +41,7 @@ def audit(
     """Tell for every variable of a train step whether it will learn, and why not.
 
     Args:
-        subject: a Subject, or a callable without arguments that returns one; what such a callable builds takes no memory.
+        subject: a Subject, or a callable without arguments that returns one; what it builds then takes no memory.
         scenario: the name of the scenario that this is, for the report.
         name: what the report calls the subject; its own name if left out.
         participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
@@ -123,7 +123,7 @@ class _Attempt:
             opening.graph.facts(variable.node)["status"] = verdict.status
         groups = group(verdicts, opening.graph, RULE_CODES)
         return Audit(
-            subject=self._name or subject.name or getattr(subject.step, "__name__", "step"),
+            subject=self._name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self._scenario,
             objectives=judgement.objectives(facts),
             variables=verdicts,
@@ -140,7 +140,7 @@ class _Attempt:
         name = "loss" if position == 0 else f"loss {position + 1}"
         node = opening.graph.add_objective(name, call.source)
         terms = []
-        for term in loss_terms(opening, opening.targets(call), self._participation_scopes):
+        for term in loss_terms(opening, opening.targets(call), window_of(call), self._participation_scopes):
             term_node = opening.graph.add_term(
                 node, term.name, term.source, term.parts, term_kind=term.kind, weight=term.weight
             )

@@ -28,6 +28,7 @@ import click
 from gradaudit.errors import ConfigError, GradauditError, OutputError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
 from gradaudit.graph.verdicts import STATUSES, Status, Verdict
+from gradaudit.reports.inert import inert
 
 if TYPE_CHECKING:
     from gradaudit.config import Plan
@@ -435,5 +436,5 @@ def _say(message: str) -> None:
 
 def _printable(text: str) -> str:
     """The text without what would move the cursor or recolour the terminal: messages hold names of the user's."""
-    text = _COLOUR.sub("", text)  # Keras colours some of its messages
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
+    plain = _COLOUR.sub("", text).expandtabs(4)  # Keras colours some of its messages
+    return "\n".join(inert(line) for line in plain.splitlines())

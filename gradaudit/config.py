@@ -272,18 +272,25 @@ def _is_pyproject(path: Path | None) -> bool:
 
 def _complaint(detail: Any, table: str) -> str:
     """Put one error of pydantic's into the file's own words."""
-    *inside, last = detail["loc"]
-    within_scenario = inside[:1] == ["scenario"]
-    place = f"[[{table}.scenario]] number {inside[1] + 1}" if len(inside) > 1 and within_scenario else f"[{table}]"
-    key = ".".join(str(part) for part in (detail["loc"][2:] if len(inside) > 1 and within_scenario else detail["loc"]))
+    location = list(detail["loc"])
+    place = f"[{table}]"
+    model: type[BaseModel] = Settings
+    if location[0] == "scenario" and len(location) > 1:
+        place, model = f"[[{table}.scenario]] number {location[1] + 1}", Scenario
+        del location[:2]
     if detail["type"] == "extra_forbidden":
-        known = _keys(Scenario if within_scenario else Settings)
-        return f"{place} has an unknown key {last!r}{nearest(str(last), known)} Known keys: {', '.join(known)}."
+        known = _keys(model)
+        return (
+            f"{place} has an unknown key {location[-1]!r}{nearest(location[-1], known)} Known keys: {', '.join(known)}."
+        )
     if detail["type"] == "missing":
-        return f"{place} has no {key!r}."
+        return f"{place} has no {location[-1]!r}."
     if detail["type"] == "value_error":
         return f"{place}: {detail['ctx']['error']}."
-    return f"{place} {key}: {_EXPECTED.get(detail['type'], detail['msg'])}, not {_shown(detail['input'])}."
+    key = ".".join(str(part) for part in location)
+    return (
+        f"{place} {key}".rstrip() + f": {_EXPECTED.get(detail['type'], detail['msg'])}, not {_shown(detail['input'])}."
+    )
 
 
 _EXPECTED = {

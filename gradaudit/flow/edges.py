@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -44,11 +43,16 @@ def carries_gradient(tensor: Any) -> bool:
     return bool(backprop_util.IsTrainable(tensor))
 
 
+def has_custom_gradient(op: Any) -> bool:
+    """Whether the gradient of `op` is one of its kind, made by `tf.custom_gradient` or `tf.recompute_grad`."""
+    return "_gradient_op_type" in op.node_def.attr
+
+
 def _signature(op: Any) -> tuple[object, ...] | None:
     """What the answer depends on; None where it depends on more, as with a custom gradient, one of its kind."""
-    attributes = op.node_def.attr
-    if "_gradient_op_type" in attributes:
+    if has_custom_gradient(op):
         return None
+    attributes = op.node_def.attr
     inputs = list(op.inputs)
     first = {id(tensor): position for position, tensor in reversed(list(enumerate(inputs)))}
     return (
@@ -100,24 +104,30 @@ def _placeholder(output: Any) -> Any:
 def _column(op: Any, gradient: Any, arriving: list[Any], tensor: Any) -> tuple[Flow, ...]:
     """What a gradient does between each output and one input, by what the input's gradient was computed from."""
     if gradient is None or not carries_gradient(tensor):
-        return ("blocked",) * len(op.outputs)
-    used = set(_ancestors(gradient))
-    return tuple(
-        "blocked" if placeholder is None else "passes" if id(placeholder.op) in used else "zero"
-        for placeholder in arriving
-    )
+        return tuple("blocked" for _ in op.outputs)
+    used = _ancestors(gradient)
+
+    def flow(placeholder: Any) -> Flow:
+        if placeholder is None:
+            return "blocked"
+        return "passes" if id(placeholder.op) in used else "zero"
+
+    return tuple(flow(placeholder) for placeholder in arriving)
 
 
-def _ancestors(gradient: Any) -> Iterator[int]:
+def _ancestors(gradient: Any) -> set[int]:
     """The ids of the ops that a gradient's values were computed from."""
     values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-    waiting = [tensor.op for tensor in tf.nest.flatten(values, expand_composites=True)]
-    seen: set[int] = set()
+    waiting = tf.nest.flatten(values, expand_composites=True)
+    seen: set[tuple[int, int]] = set()
     while waiting:
-        op = waiting.pop()
-        if id(op) in seen:
+        tensor = waiting.pop()
+        op = tensor.op
+        if (id(op), tensor.value_index) in seen:
             continue
-        seen.add(id(op))
-        yield id(op)
-        if op.type not in _VALUES_NOT_READ:
-            waiting += [tensor.op for tensor in op.inputs]
+        seen.add((id(op), tensor.value_index))
+        if op.type == "IdentityN":
+            waiting.append(op.inputs[tensor.value_index])
+        elif op.type not in _VALUES_NOT_READ:
+            waiting += op.inputs
+    return {op for op, _ in seen}

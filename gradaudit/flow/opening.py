@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tensorflow.python.eager import record
-
 from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_condition, selector
-from gradaudit.flow.edges import Edges, carries_gradient
+from gradaudit.flow.edges import Edges, carries_gradient, has_custom_gradient
 from gradaudit.flow.variables import Variables
 from gradaudit.graph.gradient_graph import ANY_FLOW, GradientGraph, Window
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
@@ -63,7 +61,7 @@ class Opening:
         Raises:
             StandInReached: the loss depends on a gradient that was only stood in for.
         """
-        with self._trace.gradient_calls.ignored(), record.stop_recording():
+        with self._trace.gradient_calls.ignored():
             self.extend(call.graph)
         window = window_of(call)
         roots = dict.fromkeys(self.targets(call), 1)
@@ -104,7 +102,10 @@ class Opening:
 
     def node(self, frame: Frame, tensor: Any) -> str:
         """The node of a tensor as it stands in `frame`."""
-        return frame.nodes[id(tensor.op), tensor.value_index]
+        key = (id(tensor.op), tensor.value_index)
+        if key not in frame.nodes:
+            self._add_late_outputs(frame, tensor.op)
+        return frame.nodes[key]
 
     def gradients(self) -> list[str]:
         """The nodes of all gradients that the step got, stood in for or real."""
@@ -161,9 +162,21 @@ class Opening:
             self._open(frame, op, nodes, bodies)
             return
         producers = [self.node(frame, tensor) for tensor in op.inputs]
+        is_custom = has_custom_gradient(op)
         for node, row in zip(nodes, self._edges.of(op), strict=True):
             for producer, flow in zip(producers, row, strict=True):
-                self.graph.connect(node, producer, flow)
+                # Zeros from a custom gradient stand for a path that it does not have, as in `recompute_grad`.
+                zeros = is_custom and flow == "zero"
+                self.graph.connect(node, producer, "blocked" if zeros else flow, zeros=zeros)
+
+    def _add_late_outputs(self, frame: Frame, op: Any) -> None:
+        """Take in the outputs that a call got when a real gradient call rewrote it to hand out what it computed."""
+        for output in op.outputs:
+            if (id(op), output.value_index) not in frame.nodes:
+                self._add_tensor(frame, op, output)
+        bodies = called_bodies(op)
+        if bodies is not None:
+            self._open(frame, op, [frame.nodes[id(op), output.value_index] for output in op.outputs], bodies)
 
     def _add_tensor(self, frame: Frame, op: Any, output: Any) -> str:
         origin = self._trace.origins.of(op)
@@ -254,6 +267,7 @@ class Opening:
             source=origin.source,
             tapes=self._tapes_of(op) if frame.is_root else None,
             carries=True,
+            is_hub=True,
         )
         for node in consumers:
             self.graph.connect(node, hub, "blocked", zeros=True)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-
 from tensorflow.python.framework import tensor_util
 
 from gradaudit.flow.bodies import called_bodies
@@ -40,26 +39,30 @@ class LossTerm:
     parts: tuple[str, ...]
 
 
-def loss_terms(opening: Opening, targets: Sequence[str], participation_scopes: Collection[str]) -> tuple[LossTerm, ...]:
+def loss_terms(
+    opening: Opening, targets: Sequence[str], window: Window, participation_scopes: Collection[str]
+) -> tuple[LossTerm, ...]:
     """The terms of the sum of `targets`, in the order in which they are added.
 
-    A term is named after the first name scope that tells it from the others; without scopes after the line that
-    computes it. It is a participation term if one of `participation_scopes` is among its scopes, and a penalty if it
-    is computed from weights alone.
+    A term is named after the first name scope that tells it from the others, and addends of one name are one term;
+    without a scope every addend is a term, named after the line that computes it. It is a participation term if one of
+    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone.
     """
-    addends = _merged(_Splitter(opening).split(targets))
+    addends = _merged(_Splitter(opening, window).split(targets))
     named: dict[str, list[Addend]] = {}
     shared = _shared_scopes([addend.scope for addend in addends])
     for addend in addends:
-        named.setdefault(_name(addend, shared, participation_scopes), []).append(addend)
+        name = _scope_name(addend, shared, participation_scopes) or _place_name(addend, named)
+        named.setdefault(name, []).append(addend)
     return tuple(_term(opening, name, parts, participation_scopes) for name, parts in named.items())
 
 
 class _Splitter:
     """Walks from the loss down through sums, as long as every step is linear."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: Opening, window: Window) -> None:
         self._opening = opening
+        self._window = window
 
     def split(self, targets: Iterable[str], weight: float = 1.0) -> list[Addend]:
         """The addends of the sum of `targets`, each times `weight`."""
@@ -82,6 +85,8 @@ class _Splitter:
     def _parts(self, node: str, weight: float) -> list[tuple[str, float]] | None:
         """The tensors of which `node` is the weighted sum; None if it is none with static weights."""
         op, inputs = self._op(node)
+        if not self._opening.graph.is_in(self._window, node):
+            return None
         if op.type == "Placeholder" or called_bodies(op) is not None:
             return self._passed_on(node, weight)
         if not _is_scalar(op.outputs[0]) and op.type != "Pack":
@@ -117,7 +122,7 @@ class _Splitter:
         What is no sum stays whole: a mean is a quotient too, and is what its author calls the term.
         """
         op, inputs = self._op(node)
-        for position, factor in _scalings(op):
+        for position, factor in _scalings(op) if self._opening.graph.is_in(self._window, node) else ():
             if not self._is_learned(inputs[factor]):
                 addends = self.split([inputs[position]], weight)
                 if len(addends) > 1:
@@ -132,9 +137,7 @@ class _Splitter:
     def _is_learned(self, node: str) -> bool:
         """Whether a variable that trains has a say in this factor."""
         reached = self._opening.graph.reach({node: 1}, window=Window(None))
-        return any(
-            other in reached and known.trainable for known, other in self._opening.variables.with_nodes()
-        )
+        return any(other in reached and known.trainable for known, other in self._opening.variables.with_nodes())
 
     def _is_constant(self, node: str) -> bool:
         return _constant(self._opening.places[node].tensor) is not None
@@ -162,15 +165,22 @@ def _shared_scopes(scopes: Sequence[str]) -> int:
     return shared
 
 
-def _name(addend: Addend, shared: int, participation_scopes: Collection[str]) -> str:
+def _scope_name(addend: Addend, shared: int, participation_scopes: Collection[str]) -> str | None:
     scopes = [scope for scope in addend.scope.split("/") if scope]
     for position, scope in enumerate(scopes):
         if _plain(scope) in participation_scopes:
             return "/".join([_plain(scope), *scopes[position + 1 : position + 2]])
     own = scopes[shared:] or scopes[-1:]
-    if own:
-        return own[0]
-    return str(addend.source) if addend.source else addend.node
+    return own[0] if own else None
+
+
+def _place_name(addend: Addend, taken: Collection[str]) -> str:
+    place = str(addend.source or addend.node)
+    name, count = place, 1
+    while name in taken:
+        count += 1
+        name = f"{place} #{count}"
+    return name
 
 
 def _term(opening: Opening, name: str, parts: Sequence[Addend], participation_scopes: Collection[str]) -> LossTerm:

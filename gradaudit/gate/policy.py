@@ -23,7 +23,7 @@ FAILED = 1
 
 
 def parse_fail_on(words: Sequence[str], *, where: str) -> tuple[Status, ...]:
-    """Read a list of statuses, each given once and in the order of the vocabulary; `where` names its place in messages.
+    """Read a list of statuses, repetitions dropped; `where` names its place in messages.
 
     Raises:
         ConfigError: a word is no status, or "none" stands beside one.
@@ -37,7 +37,7 @@ def parse_fail_on(words: Sequence[str], *, where: str) -> tuple[Status, ...]:
             raise ConfigError(
                 f"{where}: {word!r} is no status{nearest(word, STATUSES)} They are: {', '.join(STATUSES)}."
             )
-    return tuple(status for status in STATUSES if status in words)
+    return tuple(dict.fromkeys(status for word in words for status in STATUSES if status == word))
 
 
 def failures(audit: Audit, fail_on: Sequence[Status]) -> tuple[Verdict, ...]:

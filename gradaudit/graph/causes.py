@@ -124,5 +124,3 @@ def _detour(block: Block) -> str:
     if block.reason == "outside-tape":
         return f"a way to the loss leads outside the tape at {block.op_type}{where}"
     return f"{block.layer or 'the step'} takes its values through {block.op_type}{where}, which passes no gradient"
-
-

@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import networkx
@@ -32,9 +33,9 @@ class Window:
 class GradientGraph:
     """Tensors of a traced step as nodes, edges from consumer to producer.
 
-    Every edge carries `flow`: "passes" if a gradient goes from consumer to producer, "zero" if a gradient of zeros does,
-    "blocked" if none does, "opaque" if the consumer's op has no registered gradient. An edge with `zeros` is no path;
-    along it TensorFlow hands back zeros all the same, as the call of a function does for everything that it captures.
+    Every edge carries `flow`: "passes" if a gradient goes from consumer to producer, "zero" if a gradient of zeros
+    does, "blocked" if none does, "opaque" if the consumer's op has no registered gradient. An edge with `zeros` is no
+    path; along it TensorFlow hands back zeros all the same, as a call does for everything that its function captures.
     Every node carries `tapes`, the names of the tapes that recorded its op, or None inside a function's body, which is
     differentiated as a whole.
     """
@@ -53,10 +54,12 @@ class GradientGraph:
         tapes: frozenset[str] | None,
         carries: bool,
         is_data: bool = False,
+        is_hub: bool = False,
     ) -> str:
         """Add a tensor that an op makes, and return its id, which comes from layer or scope and the op's type.
 
-        `carries` says whether its type can carry a gradient; `is_data` that it differs from batch to batch by itself.
+        `carries` says whether its type can carry a gradient; `is_data` that it differs from batch to batch by itself;
+        `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back.
         """
         place = layer or scope
         node = self._unique(f"{place}/{op_type}" if place else op_type)
@@ -70,6 +73,7 @@ class GradientGraph:
             tapes=tapes,
             carries=carries,
             is_data=is_data,
+            is_hub=is_hub,
         )
         return node
 
@@ -86,6 +90,7 @@ class GradientGraph:
             tapes=None,
             carries=True,
             is_data=False,
+            is_hub=False,
         )
         return node
 
@@ -173,8 +178,8 @@ class GradientGraph:
         seen = set(roots)
         waiting = list(seen)
         while waiting:
-            for producer, edge in self.network.adj[waiting.pop()].items():
-                if producer not in seen and not edge["zeros"]:
+            for producer in self.network.adj[waiting.pop()]:
+                if producer not in seen and not self.facts(producer)["is_hub"]:
                     seen.add(producer)
                     waiting.append(producer)
         return seen
@@ -195,7 +200,7 @@ class GradientGraph:
             if (blocks, length) > best[node]:
                 continue
             for producer, edge in self.network.adj[node].items():
-                if edge["zeros"]:
+                if self.facts(producer)["is_hub"]:
                     continue
                 cost = (blocks + self._is_break(node, edge["flow"], window), length + 1)
                 if producer not in best or cost < best[producer]:
@@ -231,6 +236,7 @@ class GradientGraph:
             tapes=None,
             carries=True,
             is_data=False,
+            is_hub=False,
             **{"label": name, **facts},
         )
         return node
@@ -267,7 +273,7 @@ class Chains:
         that made the integer from a float.
         """
         chain = self.to(node)
-        for position, (consumer, producer) in enumerate(zip(chain, chain[1:])):  # noqa: B905  # pairs of neighbours
+        for position, (consumer, producer) in enumerate(pairwise(chain)):
             block = self.graph.block_between(consumer, producer, self.window)
             if block is None:
                 continue

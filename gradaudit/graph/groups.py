@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import takewhile
 
 import networkx
 
@@ -48,8 +48,11 @@ def group(verdicts: Sequence[Verdict], graph: GradientGraph, rules: Mapping[Stat
 
 def common_layer(paths: Iterable[str]) -> str:
     """The deepest layer path that holds all of the variables."""
-    layers = [path.rpartition("/")[0].split("/") for path in paths]
-    return "/".join(os.path.commonprefix(layers))
+    common, *others = [path.split("/")[:-1] for path in paths]
+    for other in others:
+        same = (ours == theirs for ours, theirs in zip(common, other, strict=False))
+        common = common[: sum(takewhile(bool, same))]
+    return "/".join(common)
 
 
 def _parts(members: Sequence[Verdict]) -> list[list[Verdict]]:
@@ -104,9 +107,7 @@ def _cause(members: Sequence[Verdict], outputs: tuple[str, ...], graph: Gradient
     return causes[0] if causes else None
 
 
-def _words(
-    status: Status, cause: Cause | None, outputs: tuple[str, ...], terms: tuple[str, ...]
-) -> tuple[str, str]:
+def _words(status: Status, cause: Cause | None, outputs: tuple[str, ...], terms: tuple[str, ...]) -> tuple[str, str]:
     if cause is not None:
         return cause.message, cause.fix
     if status == "participation-only":

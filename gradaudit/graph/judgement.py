@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradaudit.graph.causes import Causes
-from gradaudit.graph.gradient_graph import PASSES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, ANY_FLOW, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ANY_FLOW, PASSES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
 from gradaudit.graph.verdicts import Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
 
 

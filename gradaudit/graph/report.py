@@ -17,9 +17,10 @@ SCHEMA = "gradaudit.report/1"
 class Audit:
     """The answer for one subject in one scenario.
 
-    `graph` runs from the losses back to the variables. Its nodes carry `kind` ("objective", "term", "op" or "variable"),
-    `op_type`, `layer`, `source` (a `Source` or None), op nodes that are a named model output also `output`, variable nodes
-    `path` and `status`; its edges run from consumer to producer and carry `flow` ("passes", "blocked", "zero" or "opaque").
+    `graph` runs from the losses back to the variables. Its nodes carry `kind` ("objective", "term", "op" or
+    "variable"), `op_type`, `layer` and `source` (a `Source` or None); op nodes that are a named model output also
+    `output`, variable nodes `path` and `status`. Its edges run from consumer to producer and carry `flow` ("passes",
+    "blocked", "zero" or "opaque").
     """
 
     subject: str

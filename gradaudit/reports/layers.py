@@ -203,7 +203,7 @@ def _merged(members: list[_Scope]) -> _Scope:
 
 def _open(root: _Scope, allowance: Allowance) -> dict[_Scope, None]:
     """The scopes to draw as their parts: the mixed ones first, then the broken ones, as far as the allowance goes."""
-    opened: dict[_Scope, None] = {root: None}
+    opened: dict[_Scope, None] = {root: None} if root.children else {}
     total = _count(root, allowance)
     waiting = [child for child in root.children.values() if child.is_broken]
     for mixed in (True, False):

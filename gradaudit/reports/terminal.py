@@ -97,7 +97,7 @@ def _section(audit: Audit, picture: str | None) -> Group:
         parts += [Text(), _finding(finding)]
     if not wording.is_healthy(audit):
         parts += [Text(), *_coverage(audit), _terms(audit.objectives, len(audit.variables)), Text(), _sum(audit)]
-    parts += [Padding(line, (0, 0, 0, 0)) for line in _closing(audit, picture)]
+    parts += _closing(audit, picture)
     return Group(*parts)
 
 
@@ -209,11 +209,9 @@ def _term(term: Term, variables: int) -> tuple[Text, ...]:
     return Text(inert(term.name), style), Text(term.kind, style), Text(wording.weight_of(term.weight)), reach
 
 
-def _sum(audit: Audit) -> Text:
-    line = Text(f"{wording.sum_line(audit)}.", "title")
-    for sentence in wording.keras_sentences(audit):
-        line.append(f"  {sentence}", "none")
-    return line
+def _sum(audit: Audit) -> Group:
+    lines = [Text(f"{wording.sum_line(audit)}.", "title")]
+    return Group(*lines, *(Text(sentence) for sentence in wording.keras_sentences(audit)))
 
 
 def _closing(audit: Audit, picture: str | None) -> Iterator[Text]:

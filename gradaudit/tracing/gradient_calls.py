@@ -109,7 +109,7 @@ class GradientCalls:
             tape._pop_tape()
         call = self._note(target, sources, tape_record, unconnected_gradients)
         if not self._can_stand_in(call):
-            return self._checked(call, self.expect(call), ask, sources)
+            return self._checked(call, self.expect(call), ask)
         answers = self.expect(call)
         if not tape._persistent:
             # What a real call leaves behind: a tape that is used up, and remembers what it watched.
@@ -118,14 +118,23 @@ class GradientCalls:
         return self._stood_in(call, answers, sources)
 
     def _tape_jacobian(
-        self, original: Callable[..., Any], tape: backprop.GradientTape, target: Any, sources: Any, *rest: Any, **options: Any
+        self,
+        original: Callable[..., Any],
+        tape: backprop.GradientTape,
+        target: Any,
+        sources: Any,
+        *rest: Any,
+        **options: Any,
     ) -> Any:
+        def ask() -> Any:
+            with self.ignored():
+                return original(tape, target, sources, *rest, **options)
+
         tape_record = self.tapes.of(tape)
-        if not self._nested and tape_record is not None and not context.executing_eagerly():
-            call = self._note(target, sources, tape_record, tf.UnconnectedGradients.NONE)
-            self.expect(call)
-        with self.ignored():
-            return original(tape, target, sources, *rest, **options)
+        if self._nested or tape_record is None or context.executing_eagerly():
+            return ask()
+        call = self._note(target, sources, tape_record, tf.UnconnectedGradients.NONE)
+        return self._checked(call, self.expect(call), ask)
 
     def _symbolic_gradients(self, original: Callable[..., Any], ys: Any, xs: Any, *rest: Any, **options: Any) -> Any:
         def ask() -> Any:
@@ -138,7 +147,7 @@ class GradientCalls:
         unconnected = options.get("unconnected_gradients", tf.UnconnectedGradients.NONE)
         call = self._note(ys, xs, None, unconnected)
         if not self._can_stand_in(call):
-            return self._checked(call, self.expect(call), ask, xs)
+            return self._checked(call, self.expect(call), ask)
         return self._stood_in(call, self.expect(call), list(tf.nest.flatten(xs)))
 
     def _note(self, target: Any, sources: Any, tape_record: TapeRecord | None, unconnected: Any) -> GradientCall:
@@ -184,9 +193,7 @@ class GradientCalls:
         self.stand_ins[id(gradient.op)] = call.number
         return gradient
 
-    def _checked(
-        self, call: GradientCall, answers: Sequence[Answer], ask: Callable[[], Any], sources: Any
-    ) -> Any:
+    def _checked(self, call: GradientCall, answers: Sequence[Answer], ask: Callable[[], Any]) -> Any:
         gradients = ask()
         call.results = [] if gradients is None else _flat_gradients(gradients, len(call.variables))
         if self.verify and not call.zeros_for_none:
@@ -207,14 +214,15 @@ def _compare(call: GradientCall, answers: Sequence[Answer]) -> None:
 
 
 def _flat_gradients(gradients: Any, count: int) -> list[Any]:
-    flat = [gradients] if isinstance(gradients, (tf.Tensor, tf.IndexedSlices)) else tf.nest.flatten(gradients, expand_composites=False)
+    flat = tf.nest.flatten(gradients)
     return flat if len(flat) == count else [None] * count
 
 
 def _symbolic(target: Any) -> list[Any]:
     tensors = []
     for value in tf.nest.flatten(target):
-        parts = tf.nest.flatten(value, expand_composites=True) if isinstance(value, composite_tensor.CompositeTensor) else [value]
+        is_composite = isinstance(value, composite_tensor.CompositeTensor)
+        parts = tf.nest.flatten(value, expand_composites=True) if is_composite else [value]
         tensors += [part for part in parts if isinstance(part, tf.Tensor) and not isinstance(part, ops.EagerTensor)]
     return tensors
 

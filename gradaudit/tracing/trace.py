@@ -140,8 +140,7 @@ def _placeholder(value: Any) -> Any:
         value = tf.TensorSpec(value.shape, value.dtype)
     if isinstance(value, tf.TypeSpec):
         components = [
-            tf.compat.v1.placeholder(part.dtype, part.shape)
-            for part in tf.nest.flatten(value, expand_composites=True)
+            tf.compat.v1.placeholder(part.dtype, part.shape) for part in tf.nest.flatten(value, expand_composites=True)
         ]
         return tf.nest.pack_sequence_as(value, components, expand_composites=True)
     return value
@@ -156,9 +155,7 @@ def _errors_of_the_user() -> Iterator[None]:
     except Exception as error:
         where = innermost_user_source(error.__traceback__)
         place = f" at {where} in {where.function}" if where else ""
-        raise TraceError(
-            f"the step cannot be traced: {type(error).__name__}{place}: {user_message(error)}"
-        ) from error
+        raise TraceError(f"the step cannot be traced: {type(error).__name__}{place}: {user_message(error)}") from error
 
 
 def user_message(error: BaseException) -> str:

@@ -1,0 +1,198 @@
+"""Ops that pass no gradient, pass zeros, or are opaque."""
+
+import tensorflow as tf
+
+from gradaudit import Subject
+from tests.cases.case import DATA, case, descend, weight
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("never-read", None)})
+def a_weight_that_nothing_reads() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+def a_head_whose_result_is_dropped() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        tf.nn.relu(x @ b)
+        return tf.reduce_sum(x @ a)
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "StopGradient")})
+def a_stop_gradient() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a * tf.stop_gradient(x @ b)), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "ArgMax")})
+def an_argmax_router() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        chosen = tf.one_hot(tf.argmax(x @ b, axis=-1), 16)
+        return tf.reduce_sum(x @ a * chosen)
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a b")
+def an_argmax_router_with_soft_gates() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        scores = tf.nn.softmax(x @ b)
+        chosen = tf.one_hot(tf.argmax(scores, axis=-1), 16)
+        return tf.reduce_sum(x @ a * chosen * scores)
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a b")
+def a_straight_through_estimator() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        y = x @ b
+        return tf.reduce_sum(x @ a * (y + tf.stop_gradient(tf.round(y) - y)))
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "Round")})
+def a_round() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a * tf.round(x @ b)), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "Greater")})
+def a_condition_of_where() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(tf.where(x @ b > 0.0, x @ a, 0.0)), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "Cast")})
+def a_cast_to_integers() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a * tf.cast(tf.cast(x @ b, tf.int32), tf.float32)), [a, b])
+
+
+@case(connected="a b")
+def a_cast_between_floats() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a * tf.cast(tf.cast(x @ b, tf.float16), tf.float32)), [a, b])
+
+
+@case(connected="a table")
+def an_embedding() -> Subject:
+    a, table = weight("a"), weight("table", 50, 16)
+    ids = tf.TensorSpec([4], tf.int32)
+    return descend(lambda i: tf.reduce_sum(tf.gather(table, i) @ a), [a, table], inputs=[ids])
+
+
+@case(connected="a", zero_gradient="b", tape={"b": "zeros"})
+def a_sign() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a * tf.sign(x @ b)), [a, b])
+
+
+@case(connected="a", opaque="b")
+def an_op_without_a_registered_gradient() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a) + tf.reduce_sum(tf.linalg.lu(b)[0]), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def a_custom_gradient_that_returns_none() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.custom_gradient
+    def product(left, right):
+        return left * right, lambda upstream: (upstream * right, None)
+
+    return descend(lambda x: tf.reduce_sum(product(x @ a, x @ b)), [a, b])
+
+
+@case(connected="a b")
+def a_custom_gradient() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.custom_gradient
+    def rounded(value):
+        return tf.round(value), lambda upstream: upstream
+
+    return descend(lambda x: tf.reduce_sum(x @ a * rounded(x @ b)), [a, b])
+
+
+@case(connected="a b")
+def recomputed_activations() -> Subject:
+    a, b = weight("a"), weight("b")
+    block = tf.recompute_grad(lambda x: tf.nn.relu(x @ b))
+    return descend(lambda x: tf.reduce_sum(block(x) @ a), [a, b])
+
+
+@case(connected="a", frozen="b")
+def a_frozen_weight() -> Subject:
+    a, b = weight("a"), weight("b", trainable=False)
+    return descend(lambda x: tf.reduce_sum(x @ a @ b), [a, b])
+
+
+@case(connected="a", participation_only="b")
+def a_penalty_on_a_weight_that_nothing_else_reads() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a) + 1e-4 * tf.reduce_sum(b * b), [a, b])
+
+
+@case(connected="a", participation_only="b")
+def a_participation_term() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        with tf.name_scope("task"):
+            task = tf.reduce_sum(x @ a)
+        with tf.name_scope("gradient_participation"):
+            participation = 1e-6 * tf.reduce_mean(tf.square(x @ b))
+        return task + participation
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a b", tape={"b": "tensor"})
+def the_values_of_top_k() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a) * tf.reduce_sum(tf.math.top_k(x @ b, 2).values), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "TopKV2")})
+def the_indices_of_top_k() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        best = tf.math.top_k(x @ b, 2).indices
+        return tf.reduce_sum(tf.gather(x @ a, best, batch_dims=1))
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a", disconnected="b")
+def a_numpy_function() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        scale = tf.numpy_function(lambda y: y * 2, [x @ b], tf.float32)
+        return tf.reduce_sum(x @ a) * tf.reduce_sum(scale)
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a b")
+def complex_numbers() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a * tf.abs(tf.signal.fft(tf.cast(x @ b, tf.complex64)))), [a, b])
+
+
+__all__ = ["DATA"]

@@ -1,0 +1,153 @@
+"""Calls, conditions and loops: where TensorFlow hands back zeros for lack of a path, and says nothing."""
+
+import tensorflow as tf
+
+from gradaudit import Subject
+from tests.cases.case import case, descend, weight
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"})
+def a_dead_head_in_a_nested_function() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def heads(x):
+        return x @ a, x @ b
+
+    return descend(lambda x: tf.reduce_sum(heads(x)[0]), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"})
+def a_dead_head_two_functions_deep() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(jit_compile=True)
+    def inner(x):
+        return x @ a, x @ b
+
+    @tf.function
+    def outer(x):
+        return inner(x)
+
+    return descend(lambda x: tf.reduce_sum(outer(x)[0]), [a, b])
+
+
+@case(connected="a b")
+def a_function_that_is_called_twice() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def heads(x):
+        return x @ a, x @ b
+
+    return descend(lambda x: tf.reduce_sum(heads(x)[0]) + tf.reduce_sum(heads(x + 1.0)[1]), [a, b])
+
+
+@case(connected="a b", disconnected="c", tape={"c": "zeros"})
+def the_branches_of_a_condition() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    def loss(x):
+        used, _ = tf.cond(tf.reduce_sum(x) > 0, lambda: (x @ a, x @ c), lambda: (x @ b, x))
+        return tf.reduce_sum(used)
+
+    return descend(loss, [a, b, c])
+
+
+@case(connected="a", disconnected="b")
+def a_weight_that_only_decides() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(
+        lambda x: tf.reduce_sum(tf.cond(tf.reduce_sum(x @ b) > 0, lambda: x @ a, lambda: x @ a * 2.0)), [a, b]
+    )
+
+
+@case(connected="a b c")
+def a_switch() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    def loss(x):
+        chosen = tf.cast(tf.reduce_sum(x), tf.int32)
+        return tf.reduce_sum(tf.switch_case(chosen, [lambda: x @ a, lambda: x @ b, lambda: x @ c]))
+
+    return descend(loss, [a, b, c])
+
+
+@case(connected="a b")
+def values_that_swap_places_in_a_loop() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        def body(i, left, middle, right):
+            return i + 1, middle, right, left
+
+        n = tf.cast(tf.reduce_sum(x), tf.int32)
+        _, left, _, _ = tf.while_loop(lambda i, *_: i < n, body, (0, x @ a, x, x @ b))
+        return tf.reduce_sum(left)
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"})
+def a_loop_variable_that_nobody_uses() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        n = tf.cast(tf.reduce_sum(x), tf.int32)
+        _, used, _ = tf.while_loop(lambda i, *_: i < n, lambda i, u, v: (i + 1, u @ a, v @ b), (0, x, x))
+        return tf.reduce_sum(used)
+
+    return descend(loss, [a, b])
+
+
+@case(connected="cell recurrent")
+def an_unrolled_recurrence() -> Subject:
+    cell, recurrent = weight("cell"), weight("recurrent")
+
+    def loss(x):
+        state = tf.zeros([4, 16])
+        for _ in range(3):
+            state = tf.tanh(x @ cell + state @ recurrent)
+        return tf.reduce_sum(state)
+
+    return descend(loss, [cell, recurrent])
+
+
+@case(connected="a b")
+def a_scan() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        return tf.reduce_sum(tf.scan(lambda s, row: tf.tanh(s @ a + row @ b), x[:, None, :], tf.zeros([1, 16])))
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a b")
+def a_map() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(tf.map_fn(lambda row: row[None] @ a, x)[:, 0] @ b), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"})
+def a_stop_gradient_in_recomputed_activations() -> Subject:
+    a, b = weight("a"), weight("b")
+    block = tf.recompute_grad(lambda x: x @ a + tf.stop_gradient(x @ b))
+    return descend(lambda x: tf.reduce_sum(block(x)), [a, b])
+
+
+@case(connected="a b")
+def an_autograph_loop() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def heads(x):
+        total = tf.zeros([4, 16])
+        for i in tf.range(tf.cast(tf.reduce_sum(x), tf.int32)):
+            if i % 2 == 0:
+                total += x @ a
+            else:
+                total += x @ b
+        return total
+
+    return descend(lambda x: tf.reduce_sum(heads(x)), [a, b])

@@ -1,0 +1,298 @@
+"""What a tape records, how gradients are asked for, and what becomes of them."""
+
+import tensorflow as tf
+
+from gradaudit import Subject
+from tests.cases.case import DATA, apply, case, descend, weight
+
+
+@case(connected="a", disconnected="b", cause={"b": ("outside-tape", "MatMul")})
+def a_layer_called_before_the_tape() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        features = x @ b
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(features @ a)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(disconnected="a b", cause={"a": ("outside-tape", "AddV2"), "b": ("outside-tape", "AddV2")})
+def a_sum_made_after_the_tape() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a)
+        loss += tf.reduce_sum(x @ b)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("dead-end", None)})
+def a_term_added_to_the_reported_loss_alone() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a)
+            reported = loss + 1e-6 * tf.reduce_sum(x @ b)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+        return reported
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b")
+def recording_that_is_stopped() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a)
+            with tape.stop_recording():
+                features = x @ b
+            loss += tf.reduce_sum(features)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b")
+def a_variable_that_is_not_watched() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(a)
+            loss = tf.reduce_sum(x @ a @ b)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a b")
+def a_step_that_is_a_function() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a @ b)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b")
+def a_dead_head_in_a_step_that_is_a_function() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(jit_compile=True)
+    def step(x):
+        with tf.GradientTape() as tape:
+            tf.nn.relu(x @ b)
+            loss = tf.reduce_sum(x @ a)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a b")
+def a_persistent_tape_with_two_losses() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape(persistent=True) as tape:
+            first, second = tf.reduce_sum(x @ a), tf.reduce_sum(x @ b)
+        apply(tape.gradient(first, [a]), [a])
+        apply(tape.gradient(second, [b]), [b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="g d")
+def a_gan() -> Subject:
+    g, d = weight("g"), weight("d")
+
+    def step(x):
+        with tf.GradientTape() as of_g, tf.GradientTape() as of_d:
+            fake, real = tf.reduce_mean(x @ g @ d), tf.reduce_mean(x @ d)
+            loss_g, loss_d = -fake, fake - real
+        apply(of_g.gradient(loss_g, [g]), [g])
+        apply(of_d.gradient(loss_d, [d]), [d])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="d", disconnected="g")
+def a_gan_whose_generator_runs_outside_its_tape() -> Subject:
+    g, d = weight("g"), weight("d")
+
+    def step(x):
+        fake = x @ g
+        with tf.GradientTape() as of_g, tf.GradientTape() as of_d:
+            score = tf.reduce_mean(fake @ d)
+            loss_d = score - tf.reduce_mean(x @ d)
+        apply(of_g.gradient(-score, [g]), [g])
+        apply(of_d.gradient(loss_d, [d]), [d])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="d")
+def a_gradient_penalty_alone() -> Subject:
+    d = weight("d")
+
+    def step(x):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                score = tf.reduce_sum(tf.square(x @ d))
+            penalty = tf.reduce_mean(tf.square(inner.gradient(score, x)))
+        apply(outer.gradient(penalty, [d]), [d])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a b")
+def a_step_on_the_gradient_of_a_step() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = tf.reduce_sum(tf.square(x @ a @ b))
+            fast = a - 0.1 * inner.gradient(loss, a)
+            meta = tf.reduce_sum(x @ fast)
+        apply(outer.gradient(meta, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a b")
+def an_inner_gradient_taken_after_the_inner_tape() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            first = tf.reduce_sum(tf.square(x @ a))
+        gradient = tape.gradient(first, a)
+        apply([gradient], [a])
+        with tf.GradientTape() as second_tape:
+            second = tf.reduce_sum(x @ b * tf.reduce_sum(gradient))
+        apply(second_tape.gradient(second, [b]), [b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b")
+def symbolic_gradients() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def step(x):
+        loss = tf.reduce_sum(x @ a * tf.stop_gradient(x @ b))
+        apply(tf.gradients(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", not_updated="b")
+def a_gradient_that_is_never_applied() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a @ b)
+        gradients = tape.gradient(loss, [a, b])
+        apply(gradients[:1], [a])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", untracked="b")
+def a_variable_that_no_gradient_is_asked_for() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a @ b)
+        apply(tape.gradient(loss, [a]), [a])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a b")
+def gradients_that_are_clipped_together() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a @ b)
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, [a, b]), 1.0)
+        apply(gradients, [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a")
+def gradients_that_are_accumulated() -> Subject:
+    a, total = weight("a"), weight("total", trainable=False, value=0.0)
+    count = tf.Variable(0, trainable=False, name="count")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a)
+        total.assign_add(tape.gradient(loss, a))
+        count.assign_add(1)
+        if_due = tf.cast(count % 4 == 0, tf.float32)
+        a.assign_sub(0.1 * total * if_due)
+
+    return Subject(step, [DATA], variables=[a])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"})
+def zeros_for_what_is_unconnected() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a)
+        apply(tape.gradient(loss, [a, b], unconnected_gradients="zero"), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a b")
+def a_jacobian() -> Subject:
+    a, b = weight("a", 16), weight("b", 16)
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            losses = tf.reduce_sum(x * a * b, axis=1)
+        apply([tf.reduce_sum(j, 0) for j in tape.jacobian(losses, [a, b])], [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="table a")
+def micro_batches_in_a_python_loop() -> Subject:
+    table, a = weight("table", 40, 16), weight("a")
+
+    def step(ids):
+        total = None
+        for part in tf.split(ids, 2):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.gather(table, part) @ a)
+            gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, [table, a])]
+            total = gradients if total is None else [t + g for t, g in zip(total, gradients, strict=True)]
+        apply(total, [table, a])
+
+    return Subject(step, [tf.TensorSpec([4], tf.int32)])
+
+
+__all__ = ["descend"]
