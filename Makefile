@@ -16,6 +16,8 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 ready := $(VENV)/.ready
 uv_version := 0.13.9
+seed_reports := gradaudit trace --config xtts/configs/seed.toml --fail-on none --report
+left_out := -x '*.json' -x '*.png' -x '*.dot'
 
 # Bytecode is wanted however the machine is set up: without it TensorFlow's import alone takes three times as long.
 export PYTHONDONTWRITEBYTECODE =
@@ -60,8 +62,13 @@ types: setup
 contracts: setup
 	$(bin)/lint-imports --no-logo
 
+# Pages first, for they are quick. Of the audits, only the time they took may differ.
 drift: setup
 	$(bin)/python docs/generate.py --check
+	@rm -rf build/reports
+	$(bin)/$(seed_reports) build/reports >/dev/null
+	@diff -r -I '^Traced in ' -I '^Picture: ' $(left_out) reports/seed build/reports || { \
+	    echo "reports/seed is out of date: run make reports docs" >&2; exit 1; }
 
 # The wheel is built, installed alone into an empty environment that borrows the other packages, and answers.
 wheel: setup
@@ -82,7 +89,8 @@ docs: setup
 	$(bin)/python docs/generate.py
 
 reports: setup
-	$(bin)/gradaudit trace --config xtts/configs/seed.toml --report reports --fail-on ''
+	rm -rf reports/seed
+	$(bin)/$(seed_reports) reports/seed
 
 # No addresses get into the file: none is asked for, and the header is ours.
 lock:

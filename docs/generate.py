@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 import click
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+SEED_REPORT = ROOT / "reports" / "seed" / "report.txt"
+SHOWN_SCENARIO = "minimal-unpatched"
+"""The run that the README opens with."""
+
 WIDTH = 100
 """Columns of a help page, whatever terminal it is generated in."""
 
@@ -30,7 +36,7 @@ def main() -> int:
     drifted = [page for page, text in pages().items() if not page.exists() or page.read_text("utf-8") != text]
     for page in drifted:
         print(
-            f"{page.relative_to(HERE.parent)} {'is out of date: run `make docs`' if check else 'written'}",
+            f"{page.relative_to(ROOT)} {'is out of date: run `make docs`' if check else 'written'}",
             file=sys.stderr,
         )
         if not check:
@@ -40,7 +46,31 @@ def main() -> int:
 
 def pages() -> dict[Path, str]:
     """Each generated page with what it ought to hold."""
-    return {HERE / "cli.md": cli_page()}
+    return {HERE / "cli.md": cli_page(), ROOT / "README.md": readme()}
+
+
+def readme() -> str:
+    """The README with its two pieces of real output as the committed reports have them."""
+    report = SEED_REPORT.read_text("utf-8")
+    sections = re.split(r"^─+$\n", report, flags=re.MULTILINE)
+    run = next(section for section in sections if section.strip().startswith(f"xtts · {SHOWN_SCENARIO} "))
+    text = (ROOT / "README.md").read_text("utf-8")
+    text = with_output(
+        text, "run", f"$ gradaudit trace --config xtts/configs/seed.toml --scenario {SHOWN_SCENARIO}", run
+    )
+    return with_output(text, "scenarios", "$ gradaudit trace --config xtts/configs/seed.toml", sections[-1])
+
+
+def with_output(page: str, name: str, command: str, output: str) -> str:
+    """The page with what stands between the two comments of that name replaced by a command and its output."""
+    kept = "\n".join(line for line in output.strip("\n").splitlines() if not line.startswith("Picture: "))
+    block = f"<!-- {name} -->\n\n```text\n{command}\n\n{kept}\n```\n\n<!-- end of {name} -->"
+    replaced, count = re.subn(
+        rf"<!-- {name} -->.*?<!-- end of {name} -->", lambda _: block, page, count=1, flags=re.DOTALL
+    )
+    if count == 0:
+        raise SystemExit(f"README.md has no place for the output of {name!r}: <!-- {name} --> … <!-- end of {name} -->")
+    return replaced
 
 
 def cli_page() -> str:
