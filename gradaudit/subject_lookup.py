@@ -73,7 +73,7 @@ def audited_code_forgotten() -> Iterator[None]:
         yield
     finally:
         for name in set(sys.modules) - before:
-            if _is_users(getattr(sys.modules[name], "__file__", None) or ""):
+            if _is_users_module(sys.modules[name]):
                 del sys.modules[name]
         keras = sys.modules.get("keras")
         if keras is not None:
@@ -174,6 +174,7 @@ def _make_importable(folder: Path) -> None:
     entry = str(folder.resolve())
     if entry not in sys.path:
         sys.path.insert(0, entry)
+    importlib.invalidate_caches()  # a file may be newer than what Python remembers of its folder
 
 
 def _needed_by(missing: str, name: str) -> str:
@@ -268,7 +269,7 @@ def _user_errors(what_failed: str) -> Iterator[None]:
         yield
     except SystemExit as error:
         hint = 'Code that is to run as a script only belongs under `if __name__ == "__main__":`.'
-        raise SubjectError(f"{what_failed}: the program was ended{_at(error)}. {hint}") from error
+        raise SubjectError(f"{what_failed}: it ends the program{_at(error)}. {hint}") from error
     except Exception as error:
         own = _gradaudits_own(error)
         if own is not None:
@@ -316,7 +317,14 @@ _INSTALLED = tuple({sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdl
 
 def _is_users(file: str) -> bool:
     """Whether a person works on this file: it is on disk, and neither gradaudit's nor installed."""
-    return Path(file).is_file() and not file.startswith((_GRADAUDIT, *_INSTALLED))
+    return Path(file).exists() and not file.startswith((_GRADAUDIT, *_INSTALLED))
+
+
+def _is_users_module(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    # A folder without an __init__.py is a module, too, and has no file.
+    places = [file] if file else list(getattr(module, "__path__", ()))
+    return any(_is_users(place) for place in places)
 
 
 def _displayed(file: str) -> str:
