@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -278,8 +279,9 @@ def _lines(title: str, details: tuple[str, ...]) -> str:
 
 
 def _tip(text: str) -> str:
-    """Text from outside as a tooltip: several lines stay so, and a backslash is one."""
-    return str(graphviz.escape("\n".join(inert(line) for line in text.split("\n"))))
+    """Text from outside as a tooltip: several lines stay so, a backslash is one, and <...> is no markup."""
+    escaped: str = graphviz.escape("\n".join(inert(line) for line in text.split("\n")))
+    return escaped
 
 
 def _bold(text: str) -> str:
@@ -288,4 +290,6 @@ def _bold(text: str) -> str:
 
 def _text(text: str) -> str:
     """Text from outside, inert and escaped for Graphviz's HTML-like labels, where an empty one is a syntax error."""
-    return html.escape(inert(text)) or " "
+    escaped = html.escape(inert(text))
+    # Graphviz puts the node's name for a backslash and N even here, and so on; a tag keeps the two apart.
+    return re.sub(r"\\([EGHLNT])", r"\\<FONT>\1</FONT>", escaped) or " "

@@ -19,6 +19,9 @@ LIMIT = 60
 MarkKind = Literal["objective", "term", "output", "break", "end"]
 ArrowKind = Literal["task", "participation", "none"]
 
+_Ways = dict[str, list[tuple[str, bool]]]
+"""The nodes below each node, and whether a gradient passes to them: the graph in a form that is quick to walk."""
+
 _ALLOWANCES = (Allowance(), Allowance(broken=16, healthy=6, alike=4), Allowance(broken=8, healthy=3, alike=2))
 _OUTPUTS = 14
 _TERMS = 9
@@ -64,8 +67,15 @@ class Sketch:
 
 def sketch(audit: Audit) -> Sketch:
     """The audit's graph with as much open as fits into `LIMIT` boxes."""
-    drafts = (_Draft(audit, allowance).finish() for allowance in _ALLOWANCES)
-    return next((draft for draft in drafts if len(draft) <= LIMIT), _Draft(audit, _ALLOWANCES[-1]).finish())
+    ways = {
+        node: [(below, edge.get("flow") == "passes") for below, edge in edges.items()]
+        for node, edges in audit.graph.adjacency()
+    }
+    for allowance in _ALLOWANCES:
+        content = _Draft(audit, ways, allowance).finish()
+        if len(content) <= LIMIT:
+            break
+    return content
 
 
 @dataclass
@@ -81,8 +91,9 @@ class _Routes:
 class _Draft:
     """One attempt at a sketch, with one allowance."""
 
-    def __init__(self, audit: Audit, allowance: Allowance) -> None:
+    def __init__(self, audit: Audit, ways: _Ways, allowance: Allowance) -> None:
         self.audit = audit
+        self.ways = ways
         self.graph = audit.graph
         self.nodes: Any = audit.graph.nodes
         self.folding: Folding = fold(audit.variables, allowance)
@@ -92,14 +103,15 @@ class _Draft:
 
     def finish(self) -> Sketch:
         terms = self._terms()
-        by_task = _reach(self.graph, [node for node in terms if self._term_kind(node) == "task"])
-        by_any = by_task | _reach(self.graph, [node for node in terms if self._term_kind(node) != "task"])
+        by_task = _reach(self.ways, [node for node in terms if self._term_kind(node) == "task"])
+        by_any = by_task | _reach(self.ways, [node for node in terms if self._term_kind(node) != "task"])
         objectives = self._objectives()
         by_task |= objectives.keys()
         marks = {**objectives, **terms, **self._breaks(by_any)}
         outputs = self._outputs(marks)
         assigned = self._assign({**marks, **outputs})
-        routes = _routes(self.graph, assigned, by_task, by_any)
+        is_cut_off = any(map(_is_cut_off, self.groups))
+        routes = _routes(self.ways, assigned, by_task, by_any, with_broken=is_cut_off)
         return self._compose({**marks, **outputs}, routes)
 
     def _compose(self, marks: dict[str, Mark], routes: _Routes) -> Sketch:
@@ -163,7 +175,7 @@ class _Draft:
         """The named outputs that a term reads, or in which a group ends: the latter first, where there are too many."""
         named = {node: name for node, name in self.nodes(data="output") if name and node not in marks}
         ends = {output: group.status for group in reversed(self.groups) for output in group.outputs}
-        read = _above_outputs(self.graph, [node for node in marks if self._term_kind(node)], named)
+        read = _met_outputs(self.graph, [node for node in marks if self._term_kind(node)], named)
         shown = dict.fromkeys(name for name in named.values() if name in ends)
         shown.update(dict.fromkeys(named[node] for node in named if node in read))
         if len(shown) > _OUTPUTS:
@@ -257,19 +269,19 @@ class _Draft:
         return kept, drawn
 
 
-def _reach(graph: networkx.DiGraph, starts: Iterable[str]) -> set[str]:
+def _reach(ways: _Ways, starts: Iterable[str]) -> set[str]:
     """Every node that a gradient from these nodes reaches."""
     seen = set(starts)
     waiting = list(seen)
     while waiting:
-        for below, edge in graph.adj[waiting.pop()].items():
-            if edge.get("flow") == "passes" and below not in seen:
+        for below, passes in ways[waiting.pop()]:
+            if passes and below not in seen:
                 seen.add(below)
                 waiting.append(below)
     return seen
 
 
-def _above_outputs(graph: networkx.DiGraph, terms: Iterable[str], named: dict[str, str]) -> set[str]:
+def _met_outputs(graph: networkx.DiGraph, terms: Iterable[str], named: dict[str, str]) -> set[str]:
     """The outputs that a term meets first, on its way down."""
     met: set[str] = set()
     seen = set(terms)
@@ -321,63 +333,59 @@ def _frontier(graph: networkx.DiGraph, variables: Iterable[str], live: set[str])
     return list(met)
 
 
-def _routes(graph: networkx.DiGraph, assigned: dict[str, str], by_task: set[str], by_any: set[str]) -> _Routes:
-    """The ways between boxes, those through glue included."""
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(assigned.values()))}
-    passing, every = _below_glue(graph, assigned, numbers)
+def _routes(
+    ways: _Ways, assigned: dict[str, str], by_task: set[str], by_any: set[str], *, with_broken: bool
+) -> _Routes:
+    """The ways between boxes, those through glue included. Sets of boxes are bits of a number: there are few boxes."""
+    bits = {key: 1 << number for number, key in enumerate(dict.fromkeys(assigned.values()))}
+    own = {node: bits[box] for node, box in assigned.items()}
+    passing = _below_glue(ways, own, only_passing=True)
+    every = _below_glue(ways, own, only_passing=False) if with_broken else passing
     masks: dict[str, dict[str, int]] = {"task": {}, "participation": {}, "dead": {}, "broken": {}}
     for tail, box in assigned.items():
         reached = "task" if tail in by_task else "participation" if tail in by_any else "dead"
         through = cut = 0
-        for below, edge in graph.adj[tail].items():
-            own = 1 << numbers[assigned[below]] if below in assigned else 0
-            passes = edge.get("flow") == "passes"
+        for below, passes in ways[tail]:
             if passes:
-                through |= own or passing[below]
-                cut |= 0 if own else every[below] & ~passing[below]
+                through |= passing[below]
+                cut |= every[below] & ~passing[below]
             else:
-                cut |= own or every[below]
+                cut |= every[below]
         masks[reached][box] = masks[reached].get(box, 0) | through
         masks["broken"][box] = masks["broken"].get(box, 0) | cut
-    keys = list(numbers)
     return _Routes(
-        **{name: {box: _keys(mask, keys) - {box} for box, mask in by_box.items()} for name, by_box in masks.items()}
+        **{
+            name: {box: {key for key, bit in bits.items() if mask & bit} - {box} for box, mask in by_box.items()}
+            for name, by_box in masks.items()
+        }
     )
 
 
-def _below_glue(
-    graph: networkx.DiGraph, assigned: dict[str, str], numbers: dict[str, int]
-) -> tuple[dict[str, int], dict[str, int]]:
-    """For each glue node the boxes below it, as bits: those reached on passing edges alone, and all."""
-    passing: dict[str, int] = {}
-    every: dict[str, int] = {}
-    for result, only_passing in ((passing, True), (every, False)):
-        glue = networkx.DiGraph()
-        glue.add_nodes_from(node for node in graph if node not in assigned)
-        own: dict[str, int] = {}
-        for node in glue:
-            for below, edge in graph.adj[node].items():
-                if only_passing and edge.get("flow") != "passes":
-                    continue
-                if below in assigned:
-                    own[node] = own.get(node, 0) | 1 << numbers[assigned[below]]
-                else:
-                    glue.add_edge(node, below)
-        loops = networkx.condensation(glue)
-        bits: dict[int, int] = {}
-        for loop in reversed(list(networkx.topological_sort(loops))):
-            mask = 0
-            for node in loops.nodes[loop]["members"]:
-                mask |= own.get(node, 0)
-            for below_loop in loops.adj[loop]:
-                mask |= bits[below_loop]
-            bits[loop] = mask
-        result.update({node: bits[loop] for node, loop in loops.graph["mapping"].items()})
-    return passing, every
-
-
-def _keys(mask: int, keys: list[str]) -> set[str]:
-    return {key for number, key in enumerate(keys) if mask >> number & 1}
+def _below_glue(ways: _Ways, own: dict[str, int], *, only_passing: bool) -> dict[str, int]:
+    """For each node the boxes that it leads to: its own box, or those that glue leads to, round its loops."""
+    result = dict(own)
+    glue = networkx.DiGraph()
+    direct: dict[str, int] = {}
+    for node, edges in ways.items():
+        if node in own:
+            continue
+        glue.add_node(node)
+        for below, passes in edges:
+            if below in own and (passes or not only_passing):
+                direct[node] = direct.get(node, 0) | own[below]
+            elif passes or not only_passing:
+                glue.add_edge(node, below)
+    loops = networkx.condensation(glue)
+    masks: dict[int, int] = {}
+    for loop in reversed(list(networkx.topological_sort(loops))):
+        mask = 0
+        for node in loops.nodes[loop]["members"]:
+            mask |= direct.get(node, 0)
+        for below_loop in loops.successors(loop):
+            mask |= masks[below_loop]
+        masks[loop] = mask
+    result.update({node: masks[loop] for node, loop in loops.graph["mapping"].items()})
+    return result
 
 
 def _arrows(routes: _Routes, quiet: set[str], penalties: set[str], cut_off: set[str]) -> Iterator[Arrow]:

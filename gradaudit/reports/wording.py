@@ -211,7 +211,8 @@ def _all_learn(audit: Audit) -> str:
     frozen = audit.count("frozen")
     if frozen == len(audit.variables):
         return f"Nothing to train: all {counted(frozen, 'variable')} are frozen"
-    learning = f"All {counted(audit.count('connected'), 'variable')} learn"
+    connected = audit.count("connected")
+    learning = "The only variable learns" if connected == 1 else f"All {counted(connected, 'variable')} learn"
     return f"{learning} ({frozen} more {_plural(frozen, 'is', 'are')} frozen)" if frozen else learning
 
 

@@ -3,10 +3,10 @@
     loss > (mel 2.5) > [mel_output] > decoder/dense/kernel
     loss > (mel) > StopGradient@decoder x> encoder/dense/kernel
 
-One chain a line, from consumer to producer. ` > ` passes a gradient, ` x> ` blocks it, ` 0> ` makes it zero, ` ?> ` is opaque.
-`(name weight)` is a term, `(~name)` a participation term, `(+name)` a weight penalty, `[name]` or `[name@layer]` a model output,
-`Type@layer` an op of a layer, `Type@` one of no layer. Any other word with a slash is a variable, read by an op of its layer.
-The first word of a line without marks is an objective.
+One chain a line, from consumer to producer. ` > ` passes a gradient, ` x> ` blocks it, ` 0> ` makes it zero, ` ?> `
+is opaque. `(name weight)` is a term, `(~name)` a participation term, `(+name)` a weight penalty, `[name]` or
+`[name@layer]` a model output, `Type@layer` an op of a layer, `Type@` one of no layer. Any other word with a slash is a
+variable, read by an op of its layer. The first word of a line without marks is an objective.
 """
 
 from __future__ import annotations

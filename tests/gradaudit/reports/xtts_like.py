@@ -1,4 +1,4 @@
-"""Audits that look like those of XTTS: the same layers, outputs and losses, with a graph of some thousand ops, made without TensorFlow."""
+"""Audits that look like those of XTTS: its layers, outputs and losses, and a thousand ops, made without TensorFlow."""
 
 from __future__ import annotations
 
