@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import sysconfig
@@ -100,6 +101,7 @@ def is_user_file(file: str) -> bool:
     return not file.startswith(_FRAMEWORKS) or file.startswith(_SITE_PACKAGES) and not file.startswith(_FRAMEWORKS[:3])
 
 
+@functools.cache
 def display_path(file: str) -> str:
     """`file` as a person would name it: relative to the working folder, or from its package on."""
     for folder in _SITE_PACKAGES:

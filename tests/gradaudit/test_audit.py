@@ -1,0 +1,229 @@
+"""The public function: what it takes, what it leaves alone, what it says when it cannot audit."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gradaudit import DisagreementError, Subject, SubjectError, TraceError, audit
+from gradaudit.flow.opening import Opening
+from gradaudit.graph.report import Audit
+
+X, Y = np.zeros((4, 8)), np.zeros((4, 2))
+
+
+def two_heads(**compile_options: object) -> keras.Model:
+    """A functional model with two outputs, of which the loss reads one."""
+    inputs = keras.Input((8,), name="x")
+    trunk = keras.layers.Dense(32, activation="relu", name="trunk")(inputs)
+    outputs = {name: keras.layers.Dense(2, name=name)(trunk) for name in ("used", "unused")}
+    model = keras.Model(inputs, outputs, name="two_heads")
+    model.compile(loss={"used": "mse", "unused": None}, **({"optimizer": "adam"} | compile_options))
+    return model
+
+
+def statuses(result: Audit) -> dict[str, str]:
+    return {verdict.path: verdict.status for verdict in result.variables}
+
+
+EXPECTED = {
+    "trunk/kernel": "connected",
+    "trunk/bias": "connected",
+    "used/kernel": "connected",
+    "used/bias": "connected",
+    "unused/kernel": "disconnected",
+    "unused/bias": "disconnected",
+}
+
+
+def test_a_keras_model_is_audited_without_allocating_weights() -> None:
+    result = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})))
+    assert statuses(result) == EXPECTED
+    assert result.weights_allocated is False
+    assert result.optimizer == "Adam"
+    assert [group.outputs for group in result.groups] == [("unused",)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"jit_compile": True},
+        {"optimizer": keras.optimizers.AdamW(clipnorm=1.0, use_ema=True)},
+        {"optimizer": keras.optimizers.SGD(gradient_accumulation_steps=4)},
+        {"optimizer": keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())},
+        {"run_eagerly": True},
+    ],
+    ids=["jit", "ema", "accumulation", "loss-scale", "eager"],
+)
+def test_the_verdict_does_not_depend_on_how_the_model_is_compiled(options: dict[str, object]) -> None:
+    assert statuses(audit(Subject.from_keras(two_heads(**options), (X, {"used": Y})))) == EXPECTED
+
+
+def test_the_verdict_does_not_depend_on_mixed_precision() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        result = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert statuses(result) == EXPECTED
+    assert result.objectives[0].terms[0].trains == 4
+
+
+def test_a_batch_may_be_specs_or_a_dataset() -> None:
+    specs = (tf.TensorSpec((None, 8)), {"used": tf.TensorSpec((None, 2))})
+    dataset = tf.data.Dataset.from_tensor_slices((X, {"used": Y})).batch(2)
+    for batch in (specs, dataset):
+        assert statuses(audit(lambda batch=batch: Subject.from_keras(two_heads(), batch))) == EXPECTED
+
+
+def test_a_live_model_can_be_trained_after_its_audit() -> None:
+    model = two_heads()
+    before = {weight.path: weight.numpy() for weight in model.trainable_variables}
+    result = audit(Subject.from_keras(model, (X, {"used": Y})))
+    assert result.weights_allocated is True
+    assert all(np.array_equal(before[weight.path], weight.numpy()) for weight in model.trainable_variables)
+    with pytest.warns(UserWarning, match="unused/kernel"):
+        model.fit(np.ones((4, 8)), {"used": np.ones((4, 2))}, verbose=0)
+    assert not np.array_equal(before["used/kernel"], model.get_layer("used").kernel.numpy())
+
+
+def test_a_model_that_is_not_built_is_built_as_fit_does_it() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential([keras.layers.Dense(32), keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+        return Subject.from_keras(model, (X, Y))
+
+    assert set(statuses(audit(subject)).values()) == {"connected"}
+
+
+def test_a_frozen_layer_is_listed_and_moving_statistics_are_not() -> None:
+    def subject() -> Subject:
+        frozen = keras.layers.Dense(16, trainable=False, name="frozen")
+        model = keras.Sequential([keras.Input((8,)), frozen, keras.layers.BatchNormalization(name="norm")], "m")
+        model.add(keras.layers.Dense(2, name="head"))
+        model.compile("sgd", "mse")
+        return Subject.from_keras(model, (X, Y))
+
+    found = statuses(audit(subject))
+    assert {path for path, status in found.items() if status == "frozen"} == {"m/frozen/kernel", "m/frozen/bias"}
+    assert "m/norm/moving_mean" not in found
+    assert found["m/norm/gamma"] == "connected"
+
+
+def test_a_weight_that_is_read_while_the_model_is_built_is_allocated_and_the_report_says_so() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="head"), keras.layers.Dense(64)])
+        model.layers[-1].get_weights()
+        model.compile("sgd", "mse")
+        return Subject.from_keras(model, (X, np.zeros((4, 64))))
+
+    result = audit(subject)
+    assert result.weights_allocated is True
+    assert "was read while the model was built" in result.notes[0]
+    assert set(statuses(result).values()) == {"connected"}
+
+
+def test_two_audits_of_one_subject_are_equal_apart_from_timings() -> None:
+    def text() -> str:
+        keras.backend.clear_session()
+        answer = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y}))).to_dict()
+        return json.dumps({key: value for key, value in answer.items() if key != "seconds"})
+
+    assert text() == text()
+
+
+def test_the_graph_runs_from_the_loss_to_the_variables() -> None:
+    graph = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y}))).graph
+    kinds = {facts["kind"] for _, facts in graph.nodes(data=True)}
+    assert kinds == {"objective", "term", "op", "variable"}
+    assert {flow for *_, flow in graph.edges(data="flow")} <= {"passes", "blocked", "zero", "opaque"}
+    assert not graph.in_edges("objective:loss")
+    assert graph.nodes["variable:unused/kernel"]["status"] == "disconnected"
+
+
+def test_every_op_is_found_again_by_the_layer_that_made_it_and_the_line_of_the_user() -> None:
+    class Head(keras.layers.Layer):
+        def build(self, shape: tuple[int, ...]) -> None:
+            self.scale = self.add_weight(shape=(100,), name="scale")
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return keras.ops.sum(x) * self.scale
+
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="model")
+            self.head = Head(name="head")
+
+        def call(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": x, "dead": self.head(x)}
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.sum(y_pred["y"])
+
+    def subject() -> Subject:
+        model = Model()
+        model.compile("sgd")
+        return Subject.from_keras(model, (X, Y))
+
+    cause = audit(subject).variables[0].cause
+    assert cause is not None
+    assert (cause.kind, cause.outputs, cause.layer) == ("dead-end", ("dead",), "model/head")
+    assert cause.source is not None
+    assert cause.source.file.endswith("test_audit.py")
+    assert cause.source.function == "call"
+
+
+def test_a_step_that_never_asks_for_a_gradient_is_an_error() -> None:
+    with pytest.raises(TraceError, match="never asks for the gradient"):
+        audit(Subject(lambda x: tf.reduce_sum(x), [X]))
+
+
+def test_a_step_without_trainable_variables_is_an_error() -> None:
+    frozen = tf.Variable(1.0, trainable=False)
+
+    def step(x: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x) * frozen
+        tape.gradient(loss, [frozen])
+
+    with pytest.raises(TraceError, match="no trainable variables"):
+        audit(Subject(step, [X]))
+
+
+def test_an_error_in_the_step_is_told_with_the_line_of_the_user() -> None:
+    def step(x: tf.Tensor) -> None:
+        tf.matmul(x, tf.zeros((3, 3)))
+
+    with pytest.raises(TraceError, match=r"test_audit\.py:\d+ in step"):
+        audit(Subject(step, [X]))
+
+
+def test_a_subject_of_another_kind_is_an_error_that_names_it() -> None:
+    with pytest.raises(SubjectError, match="not int"):
+        audit(3)  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(SubjectError, match="not compiled"):
+        Subject.from_keras(keras.Sequential([keras.layers.Dense(1)]), (X, Y))
+    with pytest.raises(SubjectError, match=r"write \[batch\]"):
+        Subject(lambda x: x, X)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_a_verdict_that_tensorflow_contradicts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A wrong expectation stands in for a defect of gradaudit, so that the comparison itself is seen to work.
+    monkeypatch.setattr(Opening, "_answer", lambda *_: "none")
+    with pytest.raises(DisagreementError, match="trunk/kernel"):
+        audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)
+
+
+def test_the_tape_agrees_on_a_keras_model() -> None:
+    assert statuses(audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)) == EXPECTED
+
+
+def test_tensorflow_and_keras_are_as_they_were_after_an_audit_that_failed() -> None:
+    before = tf.GradientTape.gradient, keras.Layer.__call__, keras.optimizers.Optimizer.apply
+    with pytest.raises(TraceError):
+        audit(Subject(lambda x: tf.matmul(x, x), [np.zeros((4, 8))]))
+    assert before == (tf.GradientTape.gradient, keras.Layer.__call__, keras.optimizers.Optimizer.apply)
