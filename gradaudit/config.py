@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,9 @@ class ConfigFile:
     @property
     def without_subject(self) -> str:
         """What to say where no subject is named."""
-        misspelt = nearest("gradaudit", self._tables) if self._table not in self._tables else "."
-        hint = f" Its tables hold none of gradaudit's{misspelt}" if misspelt != "." else ""
+        tables = _tool_table(self._tables) if _is_pyproject(self.path) else self._tables
+        misspelt = [] if "gradaudit" in tables else get_close_matches("gradaudit", tables, n=1)
+        hint = f" no table is called gradaudit; is {misspelt[0]!r} meant to be it? Else" if misspelt else ""
         return (
             f"{self._name} names no subject:{hint} write subject = "
             f'"package.module:callable" under [{self._table}], or give SUBJECT.'

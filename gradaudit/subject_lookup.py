@@ -11,6 +11,7 @@ import copy
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
@@ -311,13 +312,16 @@ def _frames(traceback: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
         traceback = traceback.tb_next
 
 
-_GRADAUDIT = str(Path(__file__).resolve().parent)
-_INSTALLED = tuple({sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
+_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+_OTHERS = tuple(
+    os.path.join(folder, "")  # noqa: PTH118  # with the separator at its end, which pathlib drops
+    for folder in {str(Path(__file__).resolve().parent), *(sysconfig.get_paths()[kind] for kind in _INSTALLED)}
+)
 
 
 def _is_users(file: str) -> bool:
     """Whether a person works on this file: it is on disk, and neither gradaudit's nor installed."""
-    return Path(file).exists() and not file.startswith((_GRADAUDIT, *_INSTALLED))
+    return Path(file).exists() and not file.startswith(_OTHERS)
 
 
 def _is_users_module(module: ModuleType) -> bool:

@@ -1,0 +1,344 @@
+"""`gradaudit trace`: exit statuses, a clean standard output, scenarios, report folders, and help without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Command
+
+from gradaudit.cli import _rendered
+from gradaudit.graph.report import Report
+from gradaudit.reports import picture, terminal
+
+COMMAND = [sys.executable, "-m", "gradaudit"]
+HEAVY = ("tensorflow", "keras", "networkx", "pydantic", "rich", "numpy", "graphviz")
+
+
+# ------------------------------------------------------------------------------------------------- what answers at once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["trace", "--help"], 0),
+        ([], 2),
+        (["trcae"], 2),
+        (["trace", "--confg", "x"], 2),
+    ],
+)
+def test_help_version_and_usage_errors_load_nothing_heavy(arguments: list[str], status: int):
+    program = (
+        "import sys\nfrom gradaudit.cli import main\n"
+        f"try:\n    main({arguments!r})\n"
+        f"except SystemExit as end:\n    print(end.code, [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.splitlines()[-1] == f"{status} []"
+
+
+def test_help_takes_less_than_a_third_of_a_second_of_the_processor():
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*COMMAND, "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+def test_a_command_alone_shows_the_help_and_fails(command: Command):
+    ended = command()
+
+    assert ended.status == 2
+    assert ended.output == ""
+    assert "trace" in ended.messages
+
+
+def test_a_mistyped_command_is_told_with_the_nearest(command: Command):
+    assert command("trcae").messages == (
+        "gradaudit: No such command 'trcae'. Did you mean 'trace'? See: gradaudit --help\n"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- verdicts
+
+
+def test_a_step_that_trains_everything_passes(toy: Path, command: Command):
+    ended = command("trace", "toy.py:healthy")
+
+    assert ended.status == 0
+    assert ended.messages == ""
+    assert "All 6 variables learn" in ended.output
+
+
+def test_a_dead_head_fails_the_gate_and_is_reported(toy: Path, command: Command):
+    ended = command("trace", "toy.py:half_dead")
+
+    assert ended.status == 1
+    assert ended.messages == "gradaudit: The gate fails: 2 disconnected.\n"
+    assert "right" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "status"),
+    [
+        (["--fail-on", "none"], 0),
+        (["--fail-on", "opaque,untracked"], 0),
+        (["--fail-on", "opaque, disconnected"], 1),
+        (["--fail-on", "opaque", "--fail-on", "disconnected"], 1),
+    ],
+)
+def test_what_fails_the_gate_can_be_chosen(toy: Path, command: Command, fail_on: list[str], status: int):
+    assert command("trace", "toy.py:half_dead", *fail_on).status == status
+
+
+def test_what_fails_the_gate_can_be_chosen_in_the_file_and_the_command_line_goes_over_it(toy: Path, command: Command):
+    (toy / "gradaudit.toml").write_text('[gradaudit]\nsubject = "toy:half_dead"\nfail-on = []\n')
+
+    assert command("trace").status == 0
+    assert command("trace", "--fail-on", "disconnected").status == 1
+
+
+def test_a_file_in_a_folder_above_is_found_and_names_its_subject_relative_to_itself(
+    toy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    (toy / "below").mkdir()
+    monkeypatch.chdir(toy / "below")
+
+    assert command("trace", "--scenario", "one").status == 1
+
+
+def test_json_is_all_that_standard_output_gets(toy: Path, command: Command):
+    report = json.loads(command("trace", "toy.py:half_dead", "--format", "json").output)
+
+    assert report["schema"] == "gradaudit.report/1"
+    assert report["tool"]["name"] == "gradaudit"
+    assert report["environment"].keys() >= {"python", "tensorflow", "keras"}
+    assert report["audits"][0]["summary"]["disconnected"] == 2
+
+
+# ------------------------------------------------------------------------------------------------------------ scenarios
+
+
+def test_all_scenarios_of_a_file_are_audited_unless_some_are_named(toy: Path, command: Command):
+    everything = command("trace", "--format", "json")
+    both = command("trace", "--format", "json", "--scenario", "both")
+
+    assert [audit["scenario"] for audit in json.loads(everything.output)["audits"]] == ["both", "one"]
+    assert everything.status == 1
+    assert everything.messages == "gradaudit: one: The gate fails: 2 disconnected.\n"
+    assert [audit["scenario"] for audit in json.loads(both.output)["audits"]] == ["both"]
+    assert both.status == 0
+
+
+def test_a_scenario_finds_no_names_that_another_one_took(toy: Path, command: Command):
+    audits = json.loads(command("trace", "--format", "json").output)["audits"]
+    paths = [[variable["path"] for variable in audit["variables"]] for audit in audits]
+
+    assert paths[0] == paths[1]
+    assert "dense/kernel" in paths[0]
+
+
+def test_a_key_that_is_set_reaches_every_scenario(toy: Path, command: Command):
+    audits = json.loads(command("trace", "--format", "json", "--set", 'targets=["right"]').output)["audits"]
+
+    assert [audit["summary"]["disconnected"] for audit in audits] == [2, 2]
+
+
+def test_a_scenario_that_cannot_be_audited_takes_no_other_along(toy: Path, command: Command):
+    with (toy / "gradaudit.toml").open("a") as file:
+        file.write('[[gradaudit.scenario]]\nname = "broken"\nset = { targets = ["middle"] }\n')
+    ended = command("trace", "--format", "json", "--scenario", "broken", "--scenario", "one")
+
+    assert ended.status == 2
+    assert [audit["scenario"] for audit in json.loads(ended.output)["audits"]] == ["one"]
+    assert "gradaudit: broken: " in ended.messages
+    assert "gradaudit: one: The gate fails: 2 disconnected." in ended.messages
+
+
+# ------------------------------------------------------------------------------------------------------ what is written
+
+
+def test_the_report_can_be_written_to_a_file(toy: Path, command: Command):
+    ended = command("trace", "toy.py:half_dead", "--output", "new/report.txt")
+
+    assert ended.output == ""
+    assert "right" in (toy / "new" / "report.txt").read_text("utf-8")
+
+
+def test_a_report_folder_holds_every_format_and_the_pictures_of_each_audit(toy: Path, command: Command):
+    ended = command("trace", "--report", "reports")
+
+    assert sorted(path.name for path in (toy / "reports").iterdir()) == [
+        *[f"both.{ending}" for ending in ("dot", "png", "svg")],
+        *[f"one.{ending}" for ending in ("dot", "png", "svg")],
+        *[f"report.{ending}" for ending in ("json", "txt")],
+    ]
+    assert str(Path("reports", "one.svg")) in ended.output
+    assert (toy / "reports" / "one.png").read_bytes().startswith(b"\x89PNG")
+    assert len(json.loads((toy / "reports" / "report.json").read_text("utf-8"))["audits"]) == 2
+    assert "reports" not in (toy / "reports" / "report.txt").read_text("utf-8")
+
+
+def test_a_hostile_scenario_stays_in_the_report_folder(toy: Path, command: Command):
+    (toy / "gradaudit.toml").write_text(
+        '[gradaudit]\nsubject = "toy:healthy"\n[[gradaudit.scenario]]\nname = "../../x"\n'
+    )
+    command("trace", "--report", "reports")
+
+    assert (toy / "reports" / "x.svg").is_file()
+    assert sorted(path.name for path in toy.iterdir() if path.suffix != ".pyc") == [
+        "gradaudit.toml",
+        "reports",
+        "toy.py",
+    ]
+
+
+def test_a_picture_that_cannot_be_drawn_loses_no_report(toy: Path, command: Command, monkeypatch: pytest.MonkeyPatch):
+    def failing(*_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(picture, "render_picture", failing)
+    ended = command("trace", "toy.py:half_dead", "--report", "reports", "--format", "json")
+
+    assert ended.status == 2
+    assert json.loads(ended.output)["audits"][0]["summary"]["disconnected"] == 2
+    assert "No space left on device" in ended.messages
+
+
+# ---------------------------------------------------------------------------------------------------------- the process
+
+NOISY = '''"""A subject whose code prints in every way there is."""
+
+import os
+import sys
+
+print("printed by Python")
+sys.__stdout__.write("printed past a redirection\\n")
+os.system("echo printed by a child")
+os.write(1, b"printed by C\\n")
+
+from toy import half_dead
+'''
+
+
+def test_what_the_audited_code_prints_goes_to_standard_error_and_tensorflow_is_quiet(toy: Path):
+    (toy / "noisy.py").write_text(NOISY)
+    ended = subprocess.run(
+        [*COMMAND, "trace", "noisy.py:half_dead", "--format", "json"], capture_output=True, text=True
+    )
+
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["audits"]
+    assert sorted(ended.stderr.splitlines()) == [
+        "gradaudit: The gate fails: 2 disconnected.",
+        "printed by C",
+        "printed by Python",
+        "printed by a child",
+        "printed past a redirection",
+    ]
+
+
+def test_on_a_terminal_the_phases_are_shown_and_the_report_is_coloured(toy: Path):
+    reply = on_terminal([*COMMAND, "trace", "toy.py:half_dead"])
+
+    assert "tracing the step" in reply
+    assert "\x1b[" in reply.partition("never learn")[0].splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("on_terminal", "variables", "coloured"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"TERM": "dumb"}, False),
+    ],
+)
+def test_a_report_is_coloured_on_a_terminal_that_wants_it(
+    monkeypatch: pytest.MonkeyPatch, on_terminal: bool, variables: dict[str, str], coloured: bool
+):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(terminal, "render_text", lambda _report, **options: str(options["color"]))
+
+    assert _rendered(Report({}, {}, ()), "text", {}, on_terminal) == str(coloured)
+
+
+def test_a_piped_report_is_100_columns_wide_and_that_of_a_terminal_as_wide_as_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "72")
+    monkeypatch.setattr(terminal, "render_text", lambda _report, **options: str(options["width"]))
+
+    assert _rendered(Report({}, {}, ()), "text", {}, on_terminal=False) == "100"
+    assert _rendered(Report({}, {}, ()), "text", {}, on_terminal=True) == "72"
+
+
+def on_terminal(arguments: list[str], **environment: str) -> str:
+    """What a command writes where both of its outputs are a terminal."""
+    leader, follower = pty.openpty()
+    running = subprocess.Popen(
+        arguments, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm-256color", **environment}
+    )
+    os.close(follower)
+    written = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # Linux's way to tell that nobody has the terminal open any more
+            break
+        if not part:
+            break
+        written += part
+    os.close(leader)
+    running.wait()
+    return written.decode("utf-8")
+
+
+def test_a_reader_that_has_seen_enough_causes_no_traceback():
+    program = "from gradaudit.cli import _print; _print('line\\n' * 100_000)"
+    ended = subprocess.run(
+        f'{sys.executable} -c "{program}" | head -1', shell=True, capture_output=True, text=True, check=True
+    )
+
+    assert (ended.stdout, ended.stderr) == ("line\n", "")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "told"), [(">&-", "Standard output is closed"), ("> /dev/full", "No space left")]
+)
+def test_a_standard_output_that_takes_nothing_is_told(redirection: str, told: str):
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    program = (
+        "from gradaudit.cli import _explanation, _print\n"
+        "try:\n    _print('line')\nexcept Exception as error:\n    raise SystemExit(_explanation(error))"
+    )
+    ended = subprocess.run(f'{sys.executable} -c "{program}" {redirection}', shell=True, capture_output=True, text=True)
+
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_character_that_the_encoding_lacks_loses_no_report():
+    program = "from gradaudit.cli import _print; _print('größe → 日本\\n')"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+
+    assert ended.stdout == b"gr\\xf6\\xdfe \\u2192 \\u65e5\\u672c\n"
