@@ -1,11 +1,16 @@
-"""What every test may use: golden files, and the flag that renews them."""
+"""What every test may use: golden files, the flag that renews them, and what is skipped on which machine."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# TensorFlow reads it when it is imported, so it cannot wait for a fixture.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
@@ -27,3 +32,16 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_bytes().decode("utf-8"), f"{name} differs: pytest --renew-golden writes it anew"
 
     return compare
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not _sees_gpu():
+        pytest.skip("TensorFlow sees no GPU")
+    if item.get_closest_marker("browser") and not (shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("there is no Chromium to open a page in")
+
+
+def _sees_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
