@@ -66,6 +66,7 @@ _PALE = "#dd9272"
 _TITLE = 26
 _ROWS = 6
 _LEGEND_ITEMS = 5
+_NAMES = 24
 
 
 def draw(audit: Audit) -> str:
@@ -197,10 +198,14 @@ def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
     modules: dict[str | None, list[LayerBox]] = {}
     for box in content.boxes:
         modules.setdefault(box.module, []).append(box)
+    joined = {end for arrow in content.arrows for end in (arrow.tail, arrow.head)}
     for module, boxes in modules.items():
         if module is None or len(boxes) == 1:
             for box in boxes:
-                drawing.node(_name(box.key), **_box(box, module))
+                with drawing.subgraph() as place:
+                    if box.key not in joined:
+                        place.attr(rank="max")  # else it would stand beside the loss
+                    place.node(_name(box.key), **_box(box, module))
             continue
         with drawing.subgraph(name=f"cluster_{module}") as cluster:
             cluster.attr(
@@ -219,14 +224,26 @@ def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
 
 def _box(box: LayerBox, module: str | None) -> dict[str, str]:
     title = box.title if module is None else f"{module}/{box.title}"
-    tooltip = "\n".join([*(inert(layer) for layer in box.layers[:12]), status_counts(box.variables)])
-    base = {"tooltip": _tip(tooltip), "fillcolor": PAPER[box.status], "color": INK[box.status]}
+    base = {"tooltip": _tip(_whole_names(box)), "fillcolor": PAPER[box.status], "color": INK[box.status]}
     if box.is_quiet:
+        count = wording.counted(len(box.variables), "frozen variable" if box.status == "frozen" else "variable")
         frozen = sum(1 for verdict in box.variables if verdict.status == "frozen")
-        count = wording.counted(len(box.variables), "variable") + (f", {frozen} frozen" if frozen else "")
+        count += f", {frozen} frozen" if 0 < frozen < len(box.variables) else ""
         label = _lines(_bold(title), (f"{SIGN[box.status]} {count}",))
         return {**base, "label": label, "style": "rounded,filled", "color": _LINE, "fontcolor": _FAINT}
     return {**base, "label": _broken_label(box, title), "shape": "plain"}
+
+
+def _whole_names(box: LayerBox) -> str:
+    """The tooltip: the variables of an open box, the layers of a closed one."""
+    if box.is_open:
+        names = [f"{verdict.path} {verdict.status}" for verdict in box.variables]
+    else:
+        inside = set(box.layers)
+        names = [layer for layer in box.layers if layer.rpartition("/")[0] not in inside]
+        names.append(status_counts(box.variables))
+    cut = [*names[: _NAMES - 1], f"… {len(names) - _NAMES} more", names[-1]] if len(names) > _NAMES else names
+    return "\n".join(map(inert, cut))
 
 
 def _broken_label(box: LayerBox, title: str) -> str:
@@ -257,12 +274,15 @@ def _row(row: Row) -> str:
 
 def _arrow(arrow: Arrow, broken: str) -> dict[str, str]:
     if arrow.is_broken:
-        return {"color": broken, "style": "dashed", "penwidth": "2", "arrowhead": "none"}
+        style = {"color": broken, "style": "dashed", "penwidth": "2", "arrowhead": "none"}
+        return {**style, "tooltip": "the path ends here"}
     if arrow.kind == "none":
-        return {"color": _PALE, "style": "dashed", "penwidth": "1.2", "arrowhead": "none"}
+        style = {"color": _PALE, "style": "dashed", "penwidth": "1.2", "arrowhead": "none"}
+        return {**style, "tooltip": "no gradient"}
     if arrow.kind == "participation":
-        return {"color": INK["participation-only"], "style": "dashed", "penwidth": "1.4"}
-    return {"color": _GREY, "penwidth": "1.2"}
+        style = {"color": INK["participation-only"], "style": "dashed", "penwidth": "1.4"}
+        return {**style, "tooltip": "gradient of a participation term or penalty"}
+    return {"color": _GREY, "penwidth": "1.2", "tooltip": "gradient"}
 
 
 def _name(key: str) -> str:

@@ -247,25 +247,27 @@ class _Draft:
         objective = next((mark.key for mark in marks.values() if mark.kind == "objective"), None)
         entered = {arrow.head for arrow in arrows}
         outputs = {mark.title: mark.key for mark in marks.values() if mark.kind == "output"}
-        ends: dict[tuple[str, tuple[str, ...]], Mark] = {}
-        below: dict[str, dict[str, None]] = {}
+        ends: dict[tuple[str, tuple[str, ...]], tuple[Group, dict[str, None]]] = {}
         for group in self.groups:
             if group.status in ("untracked", "not-updated", "participation-only"):
                 continue
             tops = [outputs[name] for name in group.outputs if name in outputs]
             tops = tops or list(dict.fromkeys(self.folding.variables[path] for path in group.variables))
             tops = [top for top in tops if top not in entered]
-            if not tops:
-                continue
-            why = _why_ended(group), _where_ended(group)
-            end = ends.setdefault(why, Mark(f"end:{len(ends)}", "end", *why, group.status, group.message))
-            below.setdefault(end.key, {}).update(dict.fromkeys(tops))
+            if tops:
+                like = _why_ended(group, 1), _where_ended(group)
+                ends.setdefault(like, (group, {}))[1].update(dict.fromkeys(tops))
         if len(ends) > _ENDS:
             self.left_out.append(counted(len(ends) - _ENDS, "dead end"))
-        kept = list(ends.values())[:_ENDS]
-        drawn = [Arrow(end.key, top, "none", is_broken=True) for end in kept for top in below[end.key]]
-        if objective:
-            drawn += [Arrow(objective, end.key, "none", is_broken=True) for end in kept]
+        kept: list[Mark] = []
+        drawn: list[Arrow] = []
+        for (_, where), (group, below) in list(ends.items())[:_ENDS]:
+            why = _why_ended(group, len(below))
+            end = Mark(f"end:{len(kept)}", "end", why, where, group.status, group.message)
+            kept.append(end)
+            drawn += [Arrow(end.key, top, "none", is_broken=True) for top in below]
+            if objective:
+                drawn.append(Arrow(objective, end.key, "none", is_broken=True))
         return kept, drawn
 
 
@@ -419,7 +421,8 @@ def _reduced(arrows: list[Arrow], quiet: set[str]) -> list[Arrow]:
     return kept + [arrow for arrow in arrows if arrow.is_broken]
 
 
-def _why_ended(group: Group) -> str:
+def _why_ended(group: Group, number: int) -> str:
+    """What the dead end above this number of outputs or layers is."""
     kind = None if group.cause is None else group.cause.kind
     if kind == "never-read":
         return "never read in this step"
@@ -427,7 +430,7 @@ def _why_ended(group: Group) -> str:
         return "computed outside the tape"
     if kind == "blocked":
         return "no gradient gets through"
-    return "no loss term reads it" if len(group.outputs) < 2 else "no loss term reads them"
+    return "no loss term reads it" if number == 1 else "no loss term reads them"
 
 
 def _where_ended(group: Group) -> tuple[str, ...]:
@@ -435,7 +438,7 @@ def _where_ended(group: Group) -> tuple[str, ...]:
     lines = [f"computed in {_last_parts(place, 1)}" for place, _ in places(group.sources)[:1]]
     for block in () if group.cause is None else group.cause.blocks[:2]:
         reader = _last_parts(block.layer, 1) if block.layer else "other code"
-        lines.append(f"{reader} reads {'it' if len(group.outputs) < 2 else 'them'} through {block.op_type}")
+        lines.append(f"read by {reader} through {block.op_type}")
     return tuple(lines)
 
 

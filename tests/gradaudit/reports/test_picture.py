@@ -99,7 +99,7 @@ def test_what_else_reads_a_dead_output_is_told_at_its_dead_end():
     object.__setattr__(entry.cause, "blocks", (block,))
     audit = drawn_audit("loss > (l) > m/mel/kernel\n[pitch_output] > m/pitch/kernel", entry)
     (end,) = (mark for mark in sketch(audit).marks if mark.kind == "end")
-    assert end.details == ("decoder reads it through StopGradient",)
+    assert end.details == ("read by decoder through StopGradient",)
 
 
 def test_a_variable_that_is_never_read_hangs_on_a_dead_end():
