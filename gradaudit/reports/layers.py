@@ -137,7 +137,8 @@ def _tree(variables: Iterable[Verdict]) -> _Scope:
         is_broken = verdict.status not in QUIET
         scope = root
         scope.is_broken |= is_broken
-        for name in verdict.path.split("/")[:-1]:
+        # A variable of no layer is drawn as one of its own: beside others in one box, its fate would not be seen.
+        for name in verdict.path.split("/")[:-1] or [verdict.path]:
             path = f"{scope.paths[0]}/{name}" if scope.paths[0] else name
             scope = scope.children.setdefault(name, _Scope(name, [path]))
             scope.is_broken |= is_broken

@@ -51,7 +51,7 @@ SIGN: dict[Status, str] = {
     "zero-gradient": "0",
     "disconnected": TIMES,
     "untracked": "!",
-    "not-updated": "!",
+    "not-updated": "=",
     "opaque": "?",
     "frozen": "-",
 }
@@ -65,7 +65,7 @@ _LINE = "#c3cad1"
 _PALE = "#dd9272"
 _TITLE = 26
 _ROWS = 6
-_LEGEND_ITEMS = 5
+_LEGEND_ITEMS = 4
 _NAMES = 24
 
 
@@ -82,6 +82,7 @@ def draw(audit: Audit) -> str:
     for arrow in content.arrows:
         broken = inks.get(arrow.tail) or inks.get(arrow.head) or INK["disconnected"]
         drawing.edge(_name(arrow.tail), _name(arrow.head), **_arrow(arrow, broken))
+    _hang_loose_boxes(drawing, content)
     return str(drawing.source)
 
 
@@ -198,14 +199,10 @@ def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
     modules: dict[str | None, list[LayerBox]] = {}
     for box in content.boxes:
         modules.setdefault(box.module, []).append(box)
-    joined = {end for arrow in content.arrows for end in (arrow.tail, arrow.head)}
     for module, boxes in modules.items():
         if module is None or len(boxes) == 1:
             for box in boxes:
-                with drawing.subgraph() as place:
-                    if box.key not in joined:
-                        place.attr(rank="max")  # else it would stand beside the loss
-                    place.node(_name(box.key), **_box(box, module))
+                drawing.node(_name(box.key), **_box(box, module))
             continue
         with drawing.subgraph(name=f"cluster_{module}") as cluster:
             cluster.attr(
@@ -220,6 +217,15 @@ def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
             )
             for box in boxes:
                 cluster.node(_name(box.key), **_box(box, None))
+
+
+def _hang_loose_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
+    """Puts the boxes that no arrow meets below the outputs: else they would stand beside the loss."""
+    joined = {end for arrow in content.arrows for end in (arrow.tail, arrow.head)}
+    objective = next((mark.key for mark in content.marks if mark.kind == "objective"), None)
+    for box in content.boxes:
+        if objective is not None and box.key not in joined:
+            drawing.edge(_name(objective), _name(box.key), style="invis", minlen="3")
 
 
 def _box(box: LayerBox, module: str | None) -> dict[str, str]:

@@ -93,12 +93,14 @@ class _Draft:
 
     def __init__(self, audit: Audit, ways: _Ways, allowance: Allowance) -> None:
         self.audit = audit
-        self.ways = ways
+        self.groups = ordered_groups(audit)
+        # What no tape recorded passes nothing, whatever its op could: the graph's own edges do not know of tapes.
+        unrecorded = {_break_of(group) for group in self.groups if _kind(group) == "outside-tape"} - {None}
+        self.ways = {**ways, **{op: [(below, False) for below, _ in ways.get(op, ())] for op in unrecorded if op}}
         self.graph = audit.graph
         self.nodes: Any = audit.graph.nodes
         self.folding: Folding = fold(audit.variables, allowance)
         self.boxes = {box.key: box for box in self.folding.boxes}
-        self.groups = ordered_groups(audit)
         self.left_out: list[str] = []
 
     def finish(self) -> Sketch:
@@ -124,6 +126,7 @@ class _Draft:
         ends, end_arrows = self._ends(arrows, marks)
         every = {mark.key: mark for mark in marks.values()}
         every.update({mark.key: mark for mark in ends})
+        arrows = self._contradicted(arrows, end_arrows)
         order = {key: place for place, key in enumerate((*drawn, *(end.key for end in ends), *self.boxes))}
         arrows = sorted(
             _reduced([*arrows, *end_arrows], quiet), key=lambda arrow: (order[arrow.tail], order[arrow.head])
@@ -196,6 +199,9 @@ class _Draft:
             wanted = _blocking_types(group)
             frontier = _frontier(self.graph, group.variables, live)
             ops = [node for node in frontier if self.nodes[node].get("op_type") in wanted] or frontier[:1]
+            blamed = _break_of(group)
+            if blamed is not None and blamed in self.graph:
+                ops = [blamed, *(node for node in ops if self.nodes[node].get("op_type") in wanted)]
             found: dict[str, Mark] = {}
             for node in ops:
                 if self.nodes[node].get("kind") == "op" and node not in marks:
@@ -240,6 +246,7 @@ class _Draft:
         groups = [group for group in self.groups if _is_cut_off(group)]
         outputs = {name for group in groups for name in group.outputs}
         keys = {mark.key for mark in marks.values() if mark.kind == "output" and mark.title in outputs}
+        keys |= {mark.key for mark in marks.values() if mark.kind == "break"}
         return keys | {self.folding.variables[path] for group in groups for path in group.variables}
 
     def _ends(self, arrows: list[Arrow], marks: dict[str, Mark]) -> tuple[list[Mark], list[Arrow]]:
@@ -270,6 +277,25 @@ class _Draft:
                 drawn.append(Arrow(objective, end.key, "none", is_broken=True))
         return kept, drawn
 
+    def _contradicted(self, arrows: list[Arrow], end_arrows: list[Arrow]) -> list[Arrow]:
+        """The arrows, with those as broken that lead to what is disconnected for a reason that no op shows."""
+        explained = {arrow.head for arrow in (*arrows, *end_arrows) if arrow.is_broken}
+        dead = {
+            self.folding.variables[path]
+            for group in self.groups
+            if group.status == "disconnected"
+            for path in group.variables
+        }
+        wholly_dead = {
+            key for key in dead - explained if {v.status for v in self.boxes[key].variables} == {"disconnected"}
+        }
+        return [
+            Arrow(arrow.tail, arrow.head, "none", is_broken=True)
+            if arrow.head in wholly_dead and arrow.kind != "none"
+            else arrow
+            for arrow in arrows
+        ]
+
 
 def _reach(ways: _Ways, starts: Iterable[str]) -> set[str]:
     """Every node that a gradient from these nodes reaches."""
@@ -297,6 +323,15 @@ def _met_outputs(graph: networkx.DiGraph, terms: Iterable[str], named: dict[str,
                 if graph.nodes[below].get("layer") is None:
                     waiting.append(below)
     return met
+
+
+def _kind(group: Group) -> str | None:
+    return None if group.cause is None else group.cause.kind
+
+
+def _break_of(group: Group) -> str | None:
+    """The op at which the way from the loss ends: the last but one of the cause's chain, before what it keeps out."""
+    return None if group.cause is None or len(group.cause.chain) < 2 else group.cause.chain[-2]
 
 
 def _is_cut_off(group: Group) -> bool:
@@ -423,7 +458,7 @@ def _reduced(arrows: list[Arrow], quiet: set[str]) -> list[Arrow]:
 
 def _why_ended(group: Group, number: int) -> str:
     """What the dead end above this number of outputs or layers is."""
-    kind = None if group.cause is None else group.cause.kind
+    kind = _kind(group)
     if kind == "never-read":
         return "never read in this step"
     if kind == "outside-tape":

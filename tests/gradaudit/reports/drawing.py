@@ -108,9 +108,10 @@ def group(
     message: str = "read by no loss term",
     fix: str = "give the output a target",
     layer: str | None = None,
+    chain: tuple[str, ...] = (),
 ) -> Group:
     """A group of variables with one cause."""
-    cause = Cause(kind=kind, message=message, fix=fix, op_type=op_type, outputs=outputs, source=source)
+    cause = Cause(kind=kind, message=message, fix=fix, op_type=op_type, outputs=outputs, source=source, chain=chain)
     return Group(
         status=status,
         variables=variables,

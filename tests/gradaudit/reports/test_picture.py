@@ -92,6 +92,35 @@ def test_a_path_that_ends_twice_is_marked_where_the_gradient_stops_first():
     assert "Round x encoder" in arrows(sketch(audit))
 
 
+def test_the_op_that_the_cause_blames_is_the_one_that_is_marked():
+    audit = drawn_audit(
+        "loss > (l) > m/head/kernel\n(l) > Select@m x> Greater@m x> Add@m > m/gate/kernel",
+        group(
+            "disconnected",
+            "m/gate/kernel",
+            kind="blocked",
+            op_type="Greater",
+            chain=("loss", "(l)", "Select@m", "Greater@m", "Add@m"),
+        ),
+    )
+    assert {"l x Greater", "Greater x gate"} < arrows(sketch(audit))
+
+
+def test_an_op_outside_of_the_tape_passes_nothing_though_its_edges_could():
+    audit = drawn_audit(
+        "loss > (l) > m/head/kernel\n(l) > Add@m > m/late/kernel",
+        group("disconnected", "m/late/kernel", kind="outside-tape", op_type="Add", chain=("loss", "(l)", "Add@m", "x")),
+    )
+    assert arrows(sketch(audit)) == {"loss > l", "l > head", "l > Add", "Add x late"}
+
+
+def test_a_variable_that_is_disconnected_for_no_op_of_the_graph_has_no_arrow_that_says_otherwise():
+    audit = drawn_audit(
+        "loss > (l) > m/head/kernel\n(l) > m/unwatched/kernel", group("disconnected", "m/unwatched/kernel")
+    )
+    assert arrows(sketch(audit)) == {"loss > l", "l > head", "l x unwatched"}
+
+
 def test_what_else_reads_a_dead_output_is_told_at_its_dead_end():
     entry = group("disconnected", "m/pitch/kernel", outputs=("pitch_output",))
     assert entry.cause is not None
@@ -285,6 +314,7 @@ def test_an_audit_without_a_graph_still_shows_its_layers():
     assert "lost" in draw(audit)
 
 
-def test_variables_of_no_layer_are_drawn():
+def test_variables_of_no_layer_are_boxes_of_their_own():
     audit = drawn_audit("", group("disconnected", "w", kind="never-read"), group("frozen", "b"))
-    assert set(boxes(sketch(audit)).values()) == {"disconnected"}
+    assert boxes(sketch(audit)) == {"w": "disconnected", "b": "frozen"}
+    assert "never read in this step x w" in arrows(sketch(audit))
