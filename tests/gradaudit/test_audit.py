@@ -103,7 +103,7 @@ def test_a_model_that_is_not_built_is_built_as_fit_does_it() -> None:
 def test_a_frozen_layer_is_listed_and_moving_statistics_are_not() -> None:
     def subject() -> Subject:
         frozen = keras.layers.Dense(16, trainable=False, name="frozen")
-        model = keras.Sequential([keras.Input((8,)), frozen, keras.layers.BatchNormalization(name="norm")], "m")
+        model = keras.Sequential([keras.Input((8,)), frozen, keras.layers.BatchNormalization(name="norm")], name="m")
         model.add(keras.layers.Dense(2, name="head"))
         model.compile("sgd", "mse")
         return Subject.from_keras(model, (X, Y))

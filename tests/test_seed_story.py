@@ -1,0 +1,166 @@
+"""The story the project began with, told by the command itself: the 18 variables, the patch, and what it covers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradaudit import audit
+from gradaudit.config import read_project
+from gradaudit.graph.report import Audit
+from xtts.subject import subject
+
+ROOT = Path(__file__).resolve().parents[1]
+SEED_CONFIG = ROOT / "xtts" / "configs" / "seed.toml"
+WITHHELD = 'loss.outputs=["mel_output", "stop_tokens"]'
+
+HEADS = {
+    "duration_pred": ["text_encoder/duration_predictor"],
+    "prosody_pitch, prosody_energy, prosody_speaking_rate": [
+        "prosody_predictor/style_projection",
+        "prosody_predictor/prosody_layer_0",
+        "prosody_predictor/prosody_layer_1",
+        "prosody_predictor/pitch_predictor",
+        "prosody_predictor/energy_predictor",
+        "prosody_predictor/speaking_rate_predictor",
+    ],
+    "pitch_output": ["mel_decoder/pitch_projection"],
+    "energy_output": ["mel_decoder/energy_projection"],
+}
+
+
+def variables_of(*layers: str) -> set[str]:
+    return {f"xtts/{layer}/{part}" for layer in layers for part in ("kernel", "bias")}
+
+
+GROUPS = {outputs: variables_of(*layers) for outputs, layers in HEADS.items()}
+NEVER_LEARNING = set().union(*GROUPS.values())
+
+
+def audited(scenario: str, *overrides: str, verify: bool = False) -> Audit:
+    """The audit of a scenario, with the tiny preset to save time."""
+    project = read_project(SEED_CONFIG, scenario, ['model.preset="tiny"', *overrides])
+    return audit(lambda: subject(project), scenario=scenario, verify=verify)
+
+
+def of_status(result: Audit, status: str) -> set[str]:
+    return {verdict.path for verdict in result.variables if verdict.status == status}
+
+
+def test_the_command_names_exactly_the_18_variables_under_their_outputs_and_fails() -> None:
+    command = ["-m", "gradaudit", "trace", "--config", "xtts/configs/seed.toml", "--scenario", "minimal-unpatched"]
+    done = subprocess.run(
+        [sys.executable, *command, "--format", "json"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    (answer,) = json.loads(done.stdout)["audits"]
+    assert answer["summary"]["disconnected"] == 18
+    assert answer["summary"]["connected"] == answer["summary"]["variables"] - 18
+    disconnected = {v["path"]: v for v in answer["variables"] if v["status"] == "disconnected"}
+    assert set(disconnected) == NEVER_LEARNING
+    assert {v["tape"] for v in disconnected.values()} == {"none"}
+    assert {v["cause"]["kind"] for v in disconnected.values()} == {"dead-end"}
+    assert {", ".join(g["outputs"]): set(g["variables"]) for g in answer["groups"]} == GROUPS
+    assert all(source["file"].startswith("xtts/models/") for g in answer["groups"] for source in g["sources"])
+    assert answer["weights_allocated"] is False
+
+
+@pytest.mark.parametrize(
+    ("scenario", "overrides", "disconnected", "participating"),
+    [
+        ("minimal-unpatched", [], NEVER_LEARNING, set()),
+        ("minimal", [], set(), NEVER_LEARNING),
+        ("minimal", [WITHHELD], NEVER_LEARNING, set()),
+        ("comprehensive", [], set(), set()),
+        (
+            "mixed",
+            [],
+            set(),
+            variables_of(
+                "prosody_predictor/energy_predictor",
+                "prosody_predictor/speaking_rate_predictor",
+                "mel_decoder/energy_projection",
+            ),
+        ),
+        ("comprehensive", ['model.decoder="diffusion"'], set(), set()),
+    ],
+    ids=["minimal-unpatched", "minimal", "outputs withheld", "comprehensive", "mixed", "diffusion"],
+)
+def test_every_verdict_is_right_and_the_tape_of_tensorflow_agrees(
+    scenario: str, overrides: list[str], disconnected: set[str], participating: set[str]
+) -> None:
+    for verify in (False, True):
+        result = audited(scenario, *overrides, verify=verify)
+        assert of_status(result, "disconnected") == disconnected
+        assert of_status(result, "participation-only") == participating
+        assert of_status(result, "connected") == {v.path for v in result.variables} - disconnected - participating
+        assert {v.path for v in result.variables if v.tape == "none"} == disconnected
+
+
+def test_with_one_output_withheld_exactly_its_head_is_disconnected() -> None:
+    given = [output for output in _outputs() if output != "energy_output"]
+    result = audited("minimal", f"loss.outputs={json.dumps(given)}")
+    assert of_status(result, "disconnected") == variables_of("mel_decoder/energy_projection")
+    assert of_status(result, "participation-only") == NEVER_LEARNING - variables_of("mel_decoder/energy_projection")
+
+
+def test_frozen_heads_are_listed_as_frozen_and_nothing_else_is_wrong() -> None:
+    result = audited("minimal", 'loss.participation="freeze"')
+    assert of_status(result, "frozen") == NEVER_LEARNING
+    assert len(of_status(result, "connected")) == len(result.variables) - 18
+
+
+def test_the_report_tells_participation_from_task_terms() -> None:
+    (objective,) = audited("minimal").objectives
+    kinds = {term.name: term.kind for term in objective.terms}
+    weights = {term.name: term.weight for term in objective.terms}
+    outputs = [output for outputs in HEADS for output in outputs.split(", ")]
+    assert kinds == {"mel": "task", "stop": "task"} | {
+        f"gradient_participation/{output}": "participation" for output in outputs
+    }
+    assert weights["mel"] == 2.5
+    assert weights["gradient_participation/pitch_output"] == 1e-6
+
+
+def test_the_loop_of_the_seed_audits_as_the_patched_scenario_does() -> None:
+    answer = _json("examples/seed_loop.py:subject")
+    found = {v["path"] for v in answer["variables"] if v["status"] == "participation-only"}
+    assert found == NEVER_LEARNING
+    assert answer["summary"]["connected"] == answer["summary"]["variables"] - 18
+
+
+def test_a_large_model_gets_the_same_verdicts_in_well_under_two_gigabytes(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = ["-m", "gradaudit", "trace", "--config", "xtts/configs/seed.toml", "--scenario", "large"]
+    process = subprocess.Popen([sys.executable, *command, "--format", "json", "--output", str(report)], cwd=ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    (answer,) = json.loads(report.read_text())["audits"]
+    assert {v["path"] for v in answer["variables"] if v["status"] == "participation-only"} == NEVER_LEARNING
+    assert answer["summary"]["connected"] == answer["summary"]["variables"] - 18
+    kibibytes = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss // 1024
+    assert kibibytes < 1_200_000
+
+
+def _outputs() -> list[str]:
+    return ["mel_output", "stop_tokens", *(output for outputs in HEADS for output in outputs.split(", "))]
+
+
+def _json(reference: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "gradaudit", "trace", reference, "--format", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)["audits"]
+    return answer
