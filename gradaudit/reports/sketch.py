@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import networkx
 
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Group, Source, Status
+from gradaudit.reports.dead_ends import (
+    blocking_types,
+    break_of,
+    cause_kind,
+    is_cut_off,
+    last_parts,
+    where_ended,
+    why_ended,
+)
 from gradaudit.reports.layers import Allowance, Folding, LayerBox, fold
-from gradaudit.reports.wording import QUIET, counted, ordered_groups, places, scope_of, weight_of
+from gradaudit.reports.walks import Routes, Ways, frontier, met_outputs, reach, routes_between, ways_of
+from gradaudit.reports.wording import QUIET, counted, ordered_groups, scope_of, weight_of
 
 LIMIT = 60
 """More boxes than this nobody reads at once."""
@@ -19,13 +29,12 @@ LIMIT = 60
 MarkKind = Literal["objective", "term", "output", "break", "end"]
 ArrowKind = Literal["task", "participation", "none"]
 
-_Ways = dict[str, list[tuple[str, bool]]]
-"""The nodes below each node, and whether a gradient passes to them: the graph in a form that is quick to walk."""
-
 _ALLOWANCES = (Allowance(), Allowance(broken=16, healthy=6, alike=4), Allowance(broken=8, healthy=3, alike=2))
 _OUTPUTS = 14
 _TERMS = 9
-_BREAKS = 3
+_BREAKS = 8
+_BREAKS_OF_GROUP = 3
+_OBJECTIVES = 6
 _ENDS = 8
 
 
@@ -67,10 +76,7 @@ class Sketch:
 
 def sketch(audit: Audit) -> Sketch:
     """The audit's graph with as much open as fits into `LIMIT` boxes."""
-    ways = {
-        node: [(below, edge.get("flow") == "passes") for below, edge in edges.items()]
-        for node, edges in audit.graph.adjacency()
-    }
+    ways = ways_of(audit.graph)
     for allowance in _ALLOWANCES:
         content = _Draft(audit, ways, allowance).finish()
         if len(content) <= LIMIT:
@@ -78,24 +84,14 @@ def sketch(audit: Audit) -> Sketch:
     return content
 
 
-@dataclass
-class _Routes:
-    """Which boxes are reached from each box, and with what gradient."""
-
-    task: dict[str, set[str]] = field(default_factory=dict)
-    participation: dict[str, set[str]] = field(default_factory=dict)
-    dead: dict[str, set[str]] = field(default_factory=dict)
-    broken: dict[str, set[str]] = field(default_factory=dict)
-
-
 class _Draft:
     """One attempt at a sketch, with one allowance."""
 
-    def __init__(self, audit: Audit, ways: _Ways, allowance: Allowance) -> None:
+    def __init__(self, audit: Audit, ways: Ways, allowance: Allowance) -> None:
         self.audit = audit
         self.groups = ordered_groups(audit)
         # What no tape recorded passes nothing, whatever its op could: the graph's own edges do not know of tapes.
-        unrecorded = {_break_of(group) for group in self.groups if _kind(group) == "outside-tape"} - {None}
+        unrecorded = {break_of(group) for group in self.groups if cause_kind(group) == "outside-tape"} - {None}
         self.ways = {**ways, **{op: [(below, False) for below, _ in ways.get(op, ())] for op in unrecorded if op}}
         self.graph = audit.graph
         self.nodes: Any = audit.graph.nodes
@@ -105,18 +101,18 @@ class _Draft:
 
     def finish(self) -> Sketch:
         terms = self._terms()
-        by_task = _reach(self.ways, [node for node in terms if self._term_kind(node) == "task"])
-        by_any = by_task | _reach(self.ways, [node for node in terms if self._term_kind(node) != "task"])
+        by_task = reach(self.ways, [node for node in terms if self._term_kind(node) == "task"])
+        by_any = by_task | reach(self.ways, [node for node in terms if self._term_kind(node) != "task"])
         objectives = self._objectives()
         by_task |= objectives.keys()
         marks = {**objectives, **terms, **self._breaks(by_any)}
         outputs = self._outputs(marks)
         assigned = self._assign({**marks, **outputs})
-        is_cut_off = any(map(_is_cut_off, self.groups))
-        routes = _routes(self.ways, assigned, by_task, by_any, with_broken=is_cut_off)
+        with_broken = any(map(is_cut_off, self.groups))
+        routes = routes_between(self.ways, assigned, by_task, by_any, with_broken=with_broken)
         return self._compose({**marks, **outputs}, routes)
 
-    def _compose(self, marks: dict[str, Mark], routes: _Routes) -> Sketch:
+    def _compose(self, marks: dict[str, Mark], routes: Routes) -> Sketch:
         quiet = {key for key, box in self.boxes.items() if box.is_quiet}
         quiet |= {mark.key for mark in marks.values() if mark.status in QUIET}
         cut_off = self._cut_off(marks)
@@ -128,9 +124,7 @@ class _Draft:
         every.update({mark.key: mark for mark in ends})
         arrows = self._contradicted(arrows, end_arrows)
         order = {key: place for place, key in enumerate((*drawn, *(end.key for end in ends), *self.boxes))}
-        arrows = sorted(
-            _reduced([*arrows, *end_arrows], quiet), key=lambda arrow: (order[arrow.tail], order[arrow.head])
-        )
+        arrows = sorted(_reduced([*arrows, *end_arrows]), key=lambda arrow: (order[arrow.tail], order[arrow.head]))
         return Sketch(self.folding.boxes, tuple(every.values()), tuple(arrows), tuple(self.left_out))
 
     def _term_kind(self, node: str) -> str | None:
@@ -139,10 +133,12 @@ class _Draft:
 
     def _objectives(self) -> dict[str, Mark]:
         nodes = [node for node, kind in self.nodes(data="kind") if kind == "objective"]
+        if len(nodes) > _OBJECTIVES:
+            self.left_out.append(counted(len(nodes) - _OBJECTIVES, "loss") + " more")
         names = [objective.name for objective in self.audit.objectives]
         return {
             node: Mark(f"objective:{node}", "objective", self.nodes[node].get("label") or name)
-            for node, name in zip(nodes, [*names, *nodes[len(names) :]], strict=False)
+            for node, name in zip(nodes[:_OBJECTIVES], [*names, *nodes[len(names) :]], strict=False)
         }
 
     def _terms(self) -> dict[str, Mark]:
@@ -178,7 +174,7 @@ class _Draft:
         """The named outputs that a term reads, or in which a group ends: the latter first, where there are too many."""
         named = {node: name for node, name in self.nodes(data="output") if name and node not in marks}
         ends = {output: group.status for group in reversed(self.groups) for output in group.outputs}
-        read = _met_outputs(self.graph, [node for node in marks if self._term_kind(node)], named)
+        read = met_outputs(self.graph, [node for node in marks if self._term_kind(node)], named)
         shown = dict.fromkeys(name for name in named.values() if name in ends)
         shown.update(dict.fromkeys(named[node] for node in named if node in read))
         if len(shown) > _OUTPUTS:
@@ -194,23 +190,23 @@ class _Draft:
         """The ops at which a path to a group's variables ends, though a gradient reaches them."""
         marks: dict[str, Mark] = {}
         for group in self.groups:
-            if not _is_cut_off(group):
+            if not is_cut_off(group):
                 continue
-            wanted = _blocking_types(group)
-            frontier = _frontier(self.graph, group.variables, live)
-            ops = [node for node in frontier if self.nodes[node].get("op_type") in wanted] or frontier[:1]
-            blamed = _break_of(group)
-            if blamed is not None and blamed in self.graph:
-                ops = [blamed, *(node for node in ops if self.nodes[node].get("op_type") in wanted)]
-            found: dict[str, Mark] = {}
-            for node in ops:
-                if self.nodes[node].get("kind") == "op" and node not in marks:
-                    found[node] = self._break(node, group)
-            kept = list(dict.fromkeys(mark.key for mark in found.values()))
-            if len(kept) > _BREAKS:
-                self.left_out.append(counted(len(kept) - _BREAKS, "place") + " where a path ends")
-            marks.update({node: mark for node, mark in found.items() if mark.key in kept[:_BREAKS]})
+            if len({mark.key for mark in marks.values()}) >= _BREAKS:  # each search costs a walk through the graph
+                self.left_out.append("places where other paths end")
+                break
+            found = {node: self._break(node, group) for node in self._breaking_ops(group, live) if node not in marks}
+            kept = list(dict.fromkeys(mark.key for mark in found.values()))[:_BREAKS_OF_GROUP]
+            marks.update({node: mark for node, mark in found.items() if mark.key in kept})
         return marks
+
+    def _breaking_ops(self, group: Group, live: set[str]) -> list[str]:
+        """The op that the cause blames, and its like at the edge of what a gradient reaches."""
+        edge = frontier(self.graph, group.variables, live)
+        like = [node for node in edge if self.nodes[node].get("op_type") in blocking_types(group)]
+        blamed = break_of(group)
+        ops = [blamed, *like] if blamed is not None and blamed in self.graph else like or edge[:1]
+        return [node for node in ops if self.nodes[node].get("kind") == "op"]
 
     def _break(self, node: str, group: Group) -> Mark:
         attributes = self.nodes[node]
@@ -219,7 +215,7 @@ class _Draft:
         # Repeated layers are one box: what they all do in their own layer is one break then.
         box = self.boxes.get(self.folding.box_of_layer(layer) or "")
         place = str(source) if isinstance(source, Source) else box.key if box else layer or ""
-        details = [_last_parts(str(source), 2)] if isinstance(source, Source) else []
+        details = [last_parts(str(source), 2)] if isinstance(source, Source) else []
         if not details and (box or layer):
             details = [f"in {'/'.join(filter(None, (box.module, box.title))) if box else layer}"]
         tooltip = f"{op_type} {' '.join(details)} passes no gradient"
@@ -243,7 +239,7 @@ class _Draft:
 
     def _cut_off(self, marks: dict[str, Mark]) -> set[str]:
         """The boxes of the groups that a blocking op cuts off, and of their outputs."""
-        groups = [group for group in self.groups if _is_cut_off(group)]
+        groups = [group for group in self.groups if is_cut_off(group)]
         outputs = {name for group in groups for name in group.outputs}
         keys = {mark.key for mark in marks.values() if mark.kind == "output" and mark.title in outputs}
         keys |= {mark.key for mark in marks.values() if mark.kind == "break"}
@@ -262,14 +258,14 @@ class _Draft:
             tops = tops or list(dict.fromkeys(self.folding.variables[path] for path in group.variables))
             tops = [top for top in tops if top not in entered]
             if tops:
-                like = _why_ended(group, 1), _where_ended(group)
+                like = why_ended(group, 1), where_ended(group)
                 ends.setdefault(like, (group, {}))[1].update(dict.fromkeys(tops))
         if len(ends) > _ENDS:
             self.left_out.append(counted(len(ends) - _ENDS, "dead end"))
         kept: list[Mark] = []
         drawn: list[Arrow] = []
         for (_, where), (group, below) in list(ends.items())[:_ENDS]:
-            why = _why_ended(group, len(below))
+            why = why_ended(group, len(below))
             end = Mark(f"end:{len(kept)}", "end", why, where, group.status, group.message)
             kept.append(end)
             drawn += [Arrow(end.key, top, "none", is_broken=True) for top in below]
@@ -297,135 +293,7 @@ class _Draft:
         ]
 
 
-def _reach(ways: _Ways, starts: Iterable[str]) -> set[str]:
-    """Every node that a gradient from these nodes reaches."""
-    seen = set(starts)
-    waiting = list(seen)
-    while waiting:
-        for below, passes in ways[waiting.pop()]:
-            if passes and below not in seen:
-                seen.add(below)
-                waiting.append(below)
-    return seen
-
-
-def _met_outputs(graph: networkx.DiGraph, terms: Iterable[str], named: dict[str, str]) -> set[str]:
-    """The outputs that a term meets first, on its way down."""
-    met: set[str] = set()
-    seen = set(terms)
-    waiting = list(seen)
-    while waiting:
-        for below in graph.adj[waiting.pop()]:
-            if below in named:
-                met.add(below)
-            elif below not in seen:
-                seen.add(below)
-                if graph.nodes[below].get("layer") is None:
-                    waiting.append(below)
-    return met
-
-
-def _kind(group: Group) -> str | None:
-    return None if group.cause is None else group.cause.kind
-
-
-def _break_of(group: Group) -> str | None:
-    """The op at which the way from the loss ends: the last but one of the cause's chain, before what it keeps out."""
-    return None if group.cause is None or len(group.cause.chain) < 2 else group.cause.chain[-2]
-
-
-def _is_cut_off(group: Group) -> bool:
-    """Whether a gradient comes near the group's variables, and an op keeps it from them."""
-    if group.status in ("zero-gradient", "opaque"):
-        return True
-    return (
-        group.status == "disconnected" and group.cause is not None and group.cause.kind in ("blocked", "outside-tape")
-    )
-
-
-def _blocking_types(group: Group) -> set[str]:
-    """The op types that the cause blames."""
-    if group.cause is None:
-        return set()
-    blamed = {block.op_type for block in group.cause.blocks}
-    if group.cause.op_type:
-        blamed.add(group.cause.op_type)
-    return blamed
-
-
-def _frontier(graph: networkx.DiGraph, variables: Iterable[str], live: set[str]) -> list[str]:
-    """The live ops right above the dead branch that ends in these variables, nearest to the variables first."""
-    paths = set(variables)
-    cone = [node for node, path in graph.nodes(data="path") if path in paths]
-    seen = set(cone)
-    met: dict[str, None] = {}
-    for node in cone:  # grows while it is walked: a breadth-first search
-        for above in graph.pred[node]:
-            if above in live:
-                if graph.pred[node][above].get("flow") != "passes":
-                    met[above] = None
-            elif above not in seen:
-                seen.add(above)
-                cone.append(above)
-    return list(met)
-
-
-def _routes(
-    ways: _Ways, assigned: dict[str, str], by_task: set[str], by_any: set[str], *, with_broken: bool
-) -> _Routes:
-    """The ways between boxes, those through glue included. Sets of boxes are bits of a number: there are few boxes."""
-    bits = {key: 1 << number for number, key in enumerate(dict.fromkeys(assigned.values()))}
-    own = {node: bits[box] for node, box in assigned.items()}
-    passing = _below_glue(ways, own, only_passing=True)
-    every = _below_glue(ways, own, only_passing=False) if with_broken else passing
-    masks: dict[str, dict[str, int]] = {"task": {}, "participation": {}, "dead": {}, "broken": {}}
-    for tail, box in assigned.items():
-        reached = "task" if tail in by_task else "participation" if tail in by_any else "dead"
-        through = cut = 0
-        for below, passes in ways[tail]:
-            if passes:
-                through |= passing[below]
-                cut |= every[below] & ~passing[below]
-            else:
-                cut |= every[below]
-        masks[reached][box] = masks[reached].get(box, 0) | through
-        masks["broken"][box] = masks["broken"].get(box, 0) | cut
-    return _Routes(
-        **{
-            name: {box: {key for key, bit in bits.items() if mask & bit} - {box} for box, mask in by_box.items()}
-            for name, by_box in masks.items()
-        }
-    )
-
-
-def _below_glue(ways: _Ways, own: dict[str, int], *, only_passing: bool) -> dict[str, int]:
-    """For each node the boxes that it leads to: its own box, or those that glue leads to, round its loops."""
-    result = dict(own)
-    glue = networkx.DiGraph()
-    direct: dict[str, int] = {}
-    for node, edges in ways.items():
-        if node in own:
-            continue
-        glue.add_node(node)
-        for below, passes in edges:
-            if below in own and (passes or not only_passing):
-                direct[node] = direct.get(node, 0) | own[below]
-            elif passes or not only_passing:
-                glue.add_edge(node, below)
-    loops = networkx.condensation(glue)
-    masks: dict[int, int] = {}
-    for loop in reversed(list(networkx.topological_sort(loops))):
-        mask = 0
-        for node in loops.nodes[loop]["members"]:
-            mask |= direct.get(node, 0)
-        for below_loop in loops.successors(loop):
-            mask |= masks[below_loop]
-        masks[loop] = mask
-    result.update({node: masks[loop] for node, loop in loops.graph["mapping"].items()})
-    return result
-
-
-def _arrows(routes: _Routes, quiet: set[str], penalties: set[str], cut_off: set[str]) -> Iterator[Arrow]:
+def _arrows(routes: Routes, quiet: set[str], penalties: set[str], cut_off: set[str]) -> Iterator[Arrow]:
     """The arrows worth drawing: every gradient, the inside of dead branches, and where one is cut off."""
     for tail in {**routes.task, **routes.participation, **routes.dead, **routes.broken}:
         task = routes.task.get(tail, set())
@@ -433,9 +301,7 @@ def _arrows(routes: _Routes, quiet: set[str], penalties: set[str], cut_off: set[
         dead = routes.dead.get(tail, set()) - task - participation
         broken = routes.broken.get(tail, set()) - task - participation - dead
         yield from (Arrow(tail, head, "task") for head in task)
-        if (
-            tail in penalties
-        ):  # it reaches every variable by itself; only where nothing else does is that worth an arrow
+        if tail in penalties:  # it reaches every variable by itself: worth an arrow only where nothing else does
             participation -= quiet
         yield from (Arrow(tail, head, "participation") for head in participation)
         if tail not in quiet:
@@ -444,7 +310,7 @@ def _arrows(routes: _Routes, quiet: set[str], penalties: set[str], cut_off: set[
             yield from (Arrow(tail, head, "none", is_broken=True) for head in broken & cut_off)
 
 
-def _reduced(arrows: list[Arrow], quiet: set[str]) -> list[Arrow]:
+def _reduced(arrows: list[Arrow]) -> list[Arrow]:
     """The arrows without those that a longer way of the same kind tells already."""
     kept: list[Arrow] = []
     for kind in ("task", "participation", "none"):
@@ -454,29 +320,3 @@ def _reduced(arrows: list[Arrow], quiet: set[str]) -> list[Arrow]:
             graph = networkx.transitive_reduction(graph)
         kept += [arrow for arrow in same if graph.has_edge(arrow.tail, arrow.head)]
     return kept + [arrow for arrow in arrows if arrow.is_broken]
-
-
-def _why_ended(group: Group, number: int) -> str:
-    """What the dead end above this number of outputs or layers is."""
-    kind = _kind(group)
-    if kind == "never-read":
-        return "never read in this step"
-    if kind == "outside-tape":
-        return "computed outside the tape"
-    if kind == "blocked":
-        return "no gradient gets through"
-    return "no loss term reads it" if number == 1 else "no loss term reads them"
-
-
-def _where_ended(group: Group) -> tuple[str, ...]:
-    """The line that computes what nobody reads, and the places where others take it without a gradient."""
-    lines = [f"computed in {_last_parts(place, 1)}" for place, _ in places(group.sources)[:1]]
-    for block in () if group.cause is None else group.cause.blocks[:2]:
-        reader = _last_parts(block.layer, 1) if block.layer else "other code"
-        lines.append(f"read by {reader} through {block.op_type}")
-    return tuple(lines)
-
-
-def _last_parts(place: str, number: int) -> str:
-    """The end of a path, which is enough to know it again."""
-    return "/".join(place.split("/")[-number:])

@@ -44,6 +44,9 @@ _PADDING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 _WIDEST = 120
 """Beyond this, what stands at the right edge is too far from its line to be read with it."""
 
+_HEADING_SPACE = 8
+"""Columns of an entry's first line that are indent and gaps."""
+
 _SHOWN_MEMBERS = 8
 _SHOWN_PLACES = 4
 _SHOWN_PATHS = 12
@@ -57,10 +60,10 @@ def render_text(
     `pictures` holds for the name of an audit's scenario (or subject) the path of its picture.
     """
     paths = pictures or {}
-    sections = [_section(audit, paths.get(wording.name(audit))) for audit in report.audits]
+    columns = min(width, _WIDEST)
+    sections = [_section(audit, paths.get(wording.name(audit)), columns) for audit in report.audits]
     if len(report.audits) > 1:
         sections.append(_scenarios(report))
-    columns = min(width, _WIDEST)
     ruler = "\n\n" + "─" * columns + "\n\n"
     return ruler.join(_print(section, color=color, width=columns) for section in sections) + "\n"
 
@@ -89,10 +92,10 @@ def _print(content: RenderableType, *, color: bool, width: int) -> str:
     return _PADDING.sub(r"\1", capture.get()).rstrip("\n")
 
 
-def _section(audit: Audit, picture: str | None) -> Group:
+def _section(audit: Audit, picture: str | None, columns: int) -> Group:
     parts: list[RenderableType] = [_heading(audit), Text(), _headline(audit)]
     for group in wording.ordered_groups(audit):
-        parts += [Text(), _entry(audit, group)]
+        parts += [Text(), _entry(audit, group, columns)]
     for finding in wording.other_findings(audit):
         parts += [Text(), _finding(finding)]
     if not wording.is_healthy(audit):
@@ -121,7 +124,7 @@ def _headline(audit: Audit) -> Text:
     return Text(wording.headline(audit), "good" if worst in wording.QUIET else worst)
 
 
-def _entry(audit: Audit, group: verdicts.Group) -> Group:
+def _entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
     """One cause: what is cut off, where in the code, why, and what to do."""
     name = ", ".join(group.outputs) or group.layer or group.variables[0]
     facts: list[tuple[str, Text]] = []
@@ -139,9 +142,10 @@ def _entry(audit: Audit, group: verdicts.Group) -> Group:
     if silence and group.status != "participation-only":  # that it has a gradient is what this status says
         facts.append(("Keras", Text(f"says nothing: {silence}")))
     count = f"{wording.counted(len(group.variables), 'variable')}, {group.status}"
-    return _card(
-        Text(inert(name), group.status), Text.assemble((f"{count}  ", "aside"), (group.rule, group.status)), facts
-    )
+    rule = Text(group.rule, group.status)
+    if len(name) + len(count) + len(rule) > columns - _HEADING_SPACE:
+        return _card(Text(inert(name), group.status), rule, [("status", Text(count)), *facts])
+    return _card(Text(inert(name), group.status), Text.assemble((f"{count}  ", "aside"), rule), facts)
 
 
 def _finding(finding: Finding) -> Group:

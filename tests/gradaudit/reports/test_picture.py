@@ -318,3 +318,18 @@ def test_variables_of_no_layer_are_boxes_of_their_own():
     audit = drawn_audit("", group("disconnected", "w", kind="never-read"), group("frozen", "b"))
     assert boxes(sketch(audit)) == {"w": "disconnected", "b": "frozen"}
     assert "never read in this step x w" in arrows(sketch(audit))
+
+
+def test_even_a_model_that_is_broken_everywhere_fits_on_a_screen():
+    lines, groups = [], []
+    for index in range(40):
+        lines.append(f"loss_{index} > (term_{index}) > [output_{index}] > m/part_{index}/dense/kernel")
+        lines.append(f"(term_{index}) > Round{index}@m x> m/cut_{'x' * index}/dense_{index}/kernel")
+        lines.append(f"[dead_{index}] > m/dead_{'y' * index}/dense_{index}/kernel")
+        cut = f"m/cut_{'x' * index}/dense_{index}/kernel"
+        groups.append(group("disconnected", cut, kind="blocked", op_type=f"Round{index}"))
+        dead = f"m/dead_{'y' * index}/dense_{index}/kernel"
+        groups.append(group("disconnected", dead, outputs=(f"dead_{index}",)))
+    drawn = sketch(drawn_audit("\n".join(lines), *groups))
+    assert len(drawn) <= LIMIT
+    assert drawn.left_out
