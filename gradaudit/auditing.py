@@ -19,7 +19,7 @@ from gradaudit.graph.report import Audit
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.gradient_calls import GradientCall
-from gradaudit.tracing.keras_variables import keras_variables_noted
+from gradaudit.tracing.making import watched_making
 from gradaudit.tracing.trace import Trace, trace_step
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
 
@@ -87,18 +87,19 @@ class _Attempt:
     def run(self, make_subject: Callable[[], Subject], *, weightless: bool) -> Audit:
         """Build, trace and judge."""
         with ExitStack() as scopes:
-            made = scopes.enter_context(keras_variables_noted())
+            made = scopes.enter_context(watched_making())
             if weightless:
                 scopes.enter_context(weights_without_memory())
             with self._phase("build"):
                 subject = make_subject()
                 subject.build()
             with self._phase("trace"):
-                variables = Variables([*_model_variables(subject), *made, *(subject.variables or ())])
+                variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
                 openings: list[Opening] = []
                 trace = trace_step(
                     subject.step,
                     subject.inputs,
+                    made=made,
                     expectation=lambda trace: _opened(trace, variables, openings).expect,
                     verify=self._verify,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from tensorflow.python.ops import array_ops, gradients_util
 
 from gradaudit.errors import DisagreementError
 from gradaudit.graph.verdicts import Source
-from gradaudit.tracing.origins import Origins
+from gradaudit.tracing.lines import running_line
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.tapes import TapeRecord, Tapes
 
@@ -64,7 +65,6 @@ class GradientCalls:
     """
 
     tapes: Tapes
-    origins: Origins
     expect: Expectation
     real: frozenset[int]
     verify: bool
@@ -161,7 +161,7 @@ class GradientCalls:
             handles=tuple(getattr(source, "handle", source) for source in flat),
             watched=_watched(tape_record),
             zeros_for_none=tf.UnconnectedGradients(unconnected) == tf.UnconnectedGradients.ZERO,
-            source=self.origins.call_site(),
+            source=running_line(sys._getframe(1)),
         )
         self.calls.append(call)
         return call

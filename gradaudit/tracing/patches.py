@@ -23,10 +23,11 @@ class Patches:
     def wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
         """Let calls of `owner.name` go to `wrapper`, which gets the original and then the call's arguments."""
         original = owner.__dict__[name]
+        called = original.__func__ if isinstance(original, staticmethod) else original
 
-        @functools.wraps(original)
+        @functools.wraps(called)
         def replacement(*arguments: Any, **options: Any) -> Any:
-            return wrapper(original, *arguments, **options)
+            return wrapper(called, *arguments, **options)
 
-        setattr(owner, name, replacement)
+        setattr(owner, name, staticmethod(replacement) if called is not original else replacement)
         self._undo.callback(setattr, owner, name, original)

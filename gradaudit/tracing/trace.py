@@ -17,7 +17,9 @@ from tensorflow.python.framework import func_graph
 
 from gradaudit.errors import GradauditError, TraceError
 from gradaudit.tracing.gradient_calls import Expectation, GradientCall, GradientCalls, StandInReached
-from gradaudit.tracing.origins import Origins, innermost_user_source
+from gradaudit.tracing.lines import raising_line
+from gradaudit.tracing.making import Made
+from gradaudit.tracing.origins import Origins
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.tapes import Tapes
 from gradaudit.tracing.updates import Updates
@@ -44,6 +46,7 @@ def trace_step(
     step: Callable[..., Any],
     inputs: Sequence[Any],
     *,
+    made: Made,
     expectation: Callable[[Trace], Expectation],
     verify: bool = False,
 ) -> Trace:
@@ -52,6 +55,7 @@ def trace_step(
     Args:
         step: any callable that differentiates and updates.
         inputs: its positional arguments; arrays, tensors and TensorSpecs in them become symbolic inputs.
+        made: what was noted while the subject was built.
         expectation: gets the trace, and tells at each gradient call what TensorFlow would return.
         verify: make every gradient call for real, and compare.
 
@@ -62,7 +66,7 @@ def trace_step(
     real: frozenset[int] = frozenset()
     while True:
         try:
-            return _trace_once(step, inputs, expectation, real, verify)
+            return _trace_once(step, inputs, made, expectation, real, verify)
         except StandInReached as reached:
             real |= {reached.number}
 
@@ -70,12 +74,13 @@ def trace_step(
 def _trace_once(
     step: Callable[..., Any],
     inputs: Sequence[Any],
+    made: Made,
     expectation: Callable[[Trace], Expectation],
     real: frozenset[int],
     verify: bool,
 ) -> Trace:
-    origins, tapes, updates = Origins(), Tapes(), Updates()
-    gradient_calls = GradientCalls(tapes, origins, lambda call: expect(call), real, verify)
+    origins, tapes, updates = Origins(made.lines_of_layers), Tapes(), Updates()
+    gradient_calls = GradientCalls(tapes, lambda call: expect(call), real, verify)
     trace = Trace(func_graph.FuncGraph("step"), origins, tapes, gradient_calls, updates)
     expect = expectation(trace)
     with Patches() as patches:
@@ -153,7 +158,7 @@ def _errors_of_the_user() -> Iterator[None]:
     except (GradauditError, StandInReached, WeightlessReadError):
         raise
     except Exception as error:
-        where = innermost_user_source(error.__traceback__)
+        where = raising_line(error.__traceback__)
         place = f" at {where} in {where.function}" if where else ""
         raise TraceError(f"the step cannot be traced: {type(error).__name__}{place}: {user_message(error)}") from error
 

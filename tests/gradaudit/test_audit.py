@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -175,6 +176,13 @@ def test_every_op_is_found_again_by_the_layer_that_made_it_and_the_line_of_the_u
     assert cause.source is not None
     assert cause.source.file.endswith("test_audit.py")
     assert cause.source.function == "call"
+
+
+def test_a_layer_of_a_functional_model_is_found_by_the_line_that_made_it() -> None:
+    (group,) = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y}))).groups
+    assert [source.function for source in group.sources] == [
+        "<dictcomp>" if sys.version_info < (3, 12) else "two_heads"
+    ]
 
 
 def test_a_step_that_never_asks_for_a_gradient_is_an_error() -> None:
