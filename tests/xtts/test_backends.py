@@ -21,7 +21,8 @@ from xtts.training.assembly import compiled_model, training_batches
 assert keras.backend.backend() == "jax"
 data = {"batch_size": 2, "most_tokens": 8, "most_frames": 30, "reference_frames": 20, "targets": ["mel", "stop"]}
 for decoder in ("autoregressive", "diffusion"):
-    config = read_tables({"model": {"preset": "tiny", "decoder": decoder}, "data": data, "train": {"jit_compile": True}})
+    model = {"preset": "tiny", "decoder": decoder}
+    config = read_tables({"model": model, "data": data, "train": {"jit_compile": True}})
     model = compiled_model(config)
     history = model.fit(training_batches(config, model), epochs=8, steps_per_epoch=1, shuffle=False, verbose=0).history
     main_term = "diffusion" if decoder == "diffusion" else "mel"

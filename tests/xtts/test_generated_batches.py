@@ -90,5 +90,5 @@ def test_only_the_targets_asked_for_are_given(targets):
 
 
 def test_batches_end_where_they_should():
-    assert len(batches(batches=7)) == 7
+    assert batches(batches=7).num_batches == 7
     assert batches().num_batches is None
