@@ -147,13 +147,12 @@ def trace(
     The exit status is 0 when all was audited, 1 when the gate fails, and 2 when something could not be audited; what
     could be is reported all the same. GRADAUDIT_DEBUG=1 shows the traceback of every error.
     """
-    from gradaudit.environment import quieten_tensorflow, require_tensorflow
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
 
     runs = _runs(subject, config, scenarios, overrides, fail_on)
     _require_writable(output, folder)
     require_tensorflow()
-    quieten_tensorflow()
-    with _standard_output_kept_clean(), _progress() as show:
+    with quiet_tensorflow(), _standard_output_kept_clean(), _progress() as show:
         outcomes = [(run, _attempt(run, verify, show)) for run in runs]
         audited = [(run, audit) for run, audit in outcomes if audit is not None]
         report = _report([audit for _, audit in audited])

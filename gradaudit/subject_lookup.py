@@ -275,7 +275,7 @@ def _user_errors(what_failed: str) -> Iterator[None]:
         own = _gradaudits_own(error)
         if own is not None:
             raise own from own.__cause__
-        raise SubjectError(f"{what_failed}: {type(error).__name__}{_at(error)}: {_message(error)}") from error
+        raise SubjectError(f"{what_failed}: {type(error).__name__}{_at(error)}{_message(error)}") from error
 
 
 def _gradaudits_own(error: BaseException) -> BaseException | None:
@@ -303,7 +303,8 @@ def _at(error: BaseException) -> str:
 
 
 def _message(error: Exception) -> str:
-    return error.msg if isinstance(error, SyntaxError) else str(error).strip()
+    message = error.msg if isinstance(error, SyntaxError) else str(error).strip()
+    return f": {message}" if message else ""
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[CodeType, int]]:

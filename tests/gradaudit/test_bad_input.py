@@ -118,7 +118,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun() -> None:
         raise AssertionError("the audit has begun")
 
-    monkeypatch.setattr(environment, "quieten_tensorflow", begun)
+    monkeypatch.setattr(environment, "quiet_tensorflow", begun)
 
 
 @pytest.mark.usefixtures("no_engine")

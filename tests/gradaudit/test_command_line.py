@@ -227,12 +227,20 @@ print("printed by Python")
 sys.__stdout__.write("printed past a redirection\\n")
 os.system("echo printed by a child")
 os.write(1, b"printed by C\\n")
+os.write(2, b"complained of by C\\n")
+os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n")
+os.write(2, b"I0000 00:00:1795384743.925102   19013 cudart_stub.cc:31] Could not find cuda drivers on your machine.\\n")
+os.write(2, b"2025-01-01 10:00:00.123456: E external/local_xla/xla/cuda_dnn.cc:9261] Unable to register it\\n")
+os.write(2, b"F0000 00:00:1795384743.925102   19013 fatal.cc:31] Check failed\\n")
 
 from toy import half_dead
 '''
 
 
-def test_what_the_audited_code_prints_goes_to_standard_error_and_tensorflow_is_quiet(toy: Path):
+def test_what_the_audited_code_prints_goes_to_standard_error_and_tensorflow_is_quiet(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     (toy / "noisy.py").write_text(NOISY)
     ended = subprocess.run(
         [*COMMAND, "trace", "noisy.py:half_dead", "--format", "json"], capture_output=True, text=True
@@ -241,12 +249,25 @@ def test_what_the_audited_code_prints_goes_to_standard_error_and_tensorflow_is_q
     assert ended.returncode == 1
     assert json.loads(ended.stdout)["audits"]
     assert sorted(ended.stderr.splitlines()) == [
+        "F0000 00:00:1795384743.925102   19013 fatal.cc:31] Check failed",
+        "complained of by C",
         "gradaudit: The gate fails: 2 disconnected.",
         "printed by C",
         "printed by Python",
         "printed by a child",
         "printed past a redirection",
     ]
+
+
+def test_whoever_sets_a_log_level_for_tensorflow_gets_its_log(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    program = (
+        "import os\nfrom gradaudit.environment import quiet_tensorflow\n"
+        "with quiet_tensorflow():\n    os.write(2, b'I0000 00:00:17.92   19 stub.cc:31] Could not find it')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ended.stderr.endswith("Could not find it")
 
 
 def test_on_a_terminal_the_phases_are_shown_and_the_report_is_coloured(toy: Path):
