@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradaudit.graph.gradient_graph import GradientGraph, Window
-from gradaudit.graph.verdicts import Block, Cause
+from gradaudit.graph.verdicts import Block, Cause, Source
 
 _FIXES = {
     "StopGradient": "remove the stop_gradient, or give the layers behind it a loss of their own",
@@ -115,6 +115,16 @@ def unused_outputs(graph: GradientGraph, outputs: tuple[str, ...], blocks: tuple
         message=message,
         fix=f"give {'it a target' if not plural else 'them targets'}, freeze the layers, or drop the output{plural}",
         blocks=blocks,
+    )
+
+
+def not_watched(source: Source | None) -> Cause:
+    """The cause of a variable that the loss reads, and that the tape at `source` does not watch."""
+    return Cause(
+        kind="outside-tape",
+        source=source,
+        message="the loss depends on it, but the tape does not watch it",
+        fix="call tape.watch on it, or make the tape without watch_accessed_variables=False",
     )
 
 

@@ -83,7 +83,7 @@ def _group(
     outputs = tuple(dict.fromkeys(output for verdict in members for output in verdict.outputs))
     terms = tuple(dict.fromkeys(term for verdict in members for term in verdict.terms))
     cause = _cause(members, outputs, graph)
-    message, fix = _words(status, cause, outputs, terms)
+    message, fix = _words(status, cause, outputs)
     ends = [sources[output] for output in outputs] if outputs else [cause.source] if cause else []
     return Group(
         status=status,
@@ -107,12 +107,15 @@ def _cause(members: Sequence[Verdict], outputs: tuple[str, ...], graph: Gradient
     return causes[0] if causes else None
 
 
-def _words(status: Status, cause: Cause | None, outputs: tuple[str, ...], terms: tuple[str, ...]) -> tuple[str, str]:
+def _words(status: Status, cause: Cause | None, outputs: tuple[str, ...]) -> tuple[str, str]:
     if cause is not None:
         return cause.message, cause.fix
     if status == "participation-only":
         if outputs:
-            names = ", ".join(outputs)
-            return f"learns nothing: {names} read by {', '.join(terms)} only", "give a target, or freeze the layers"
-        return f"learns nothing: reached by {', '.join(terms)} only", "use it in a task term, or freeze it"
+            one = len(outputs) == 1
+            return (
+                f"learns nothing: no task term reads model output{'' if one else 's'} {', '.join(outputs)}",
+                f"give {'it a target' if one else 'them targets'}, or freeze the layers",
+            )
+        return "learns nothing: no task term depends on it", "use it in a task term, or freeze it"
     return _MESSAGES[status]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradaudit.graph.causes import Causes
+from gradaudit.graph.causes import Causes, not_watched
 from gradaudit.graph.gradient_graph import ANY_FLOW, PASSES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
-from gradaudit.graph.verdicts import Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
+from gradaudit.graph.verdicts import Cause, Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,14 @@ class Judgement:
             tape=self._tape(facts.node),
             terms=tuple(dict.fromkeys(term.name for walk in self._walks for term in walk.terms_of(facts.node))),
             outputs=outputs,
-            cause=self._causes.of(facts.node, facts.path, outputs) if status == "disconnected" else None,
+            cause=self._cause(facts, outputs) if status == "disconnected" else None,
         )
+
+    def _cause(self, facts: VariableFacts, outputs: tuple[str, ...]) -> Cause:
+        for walk in self._walks:
+            if facts.node in walk.objective.asked - walk.objective.watched and facts.node in walk.passing:
+                return not_watched(walk.objective.source)
+        return self._causes.of(facts.node, facts.path, outputs)
 
     def _status(self, facts: VariableFacts) -> Status:
         if not facts.trainable:

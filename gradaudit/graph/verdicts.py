@@ -54,7 +54,8 @@ class Cause:
     """Why a variable gets no gradient, and what to do.
 
     `outputs` are the model outputs in which its values end; `layer` and `source` say where the path ends;
-    `chain` is the shortest way from the loss to the break, as node ids of the graph;
+    `chain` is the shortest way from the loss to the break, as node ids of the graph, up to the first tensor that gets
+    no gradient;
     `blocks` are the places where other ways to the loss are broken.
     """
 

@@ -61,7 +61,7 @@ def recording_that_is_stopped() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="a", disconnected="b")
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("outside-tape", None)})
 def a_variable_that_is_not_watched() -> Subject:
     a, b = weight("a"), weight("b")
 
