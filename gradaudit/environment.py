@@ -83,7 +83,9 @@ def _native_log_sieved() -> Iterator[None]:
         return
     sieve = subprocess.Popen([sys.executable, "-S", "-E", "-c", _SIEVE], stdin=subprocess.PIPE)
     assert sieve.stdin is not None
-    with os.fdopen(os.dup(2), "w", 1, errors="backslashreplace") as stream, contextlib.redirect_stderr(stream):
+    # It stays open: a log handler of the audited code may hold it, and write when Python ends.
+    stream = os.fdopen(os.dup(2), "w", 1, errors="backslashreplace", closefd=False)
+    with contextlib.redirect_stderr(stream):
         os.dup2(sieve.stdin.fileno(), 2)
         sieve.stdin.close()
         try:
