@@ -90,7 +90,8 @@ class Setup:
 
     def fit(self, steps: int) -> dict[str, list[float]]:
         """Run `fit`, and return each loss by step."""
-        self.model.build()
+        if not self.model.built:
+            self.model.build()
         self.model.optimizer.build(self.model.trainable_variables)
         history = self.model.fit(self.batches, epochs=steps, steps_per_epoch=1, shuffle=False, verbose=0)
         return history.history
