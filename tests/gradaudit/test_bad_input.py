@@ -53,6 +53,16 @@ def mismatched_step():
     return Subject(step, BATCH)
 
 
+def converted_step():
+    @tf.function
+    def step(x):
+        if tf.reduce_sum(x) > 0:
+            x = tf.reshape(x, (3, 5))
+        return x
+
+    return Subject(step, BATCH)
+
+
 def exiting_step():
     return Subject(lambda x: sys.exit(1), BATCH)
 
@@ -237,6 +247,7 @@ def test_an_interruption_is_no_verdict(steps: Path, command: Command):
     [
         ("raising_step", "no pitch in the batch", "LookupError"),
         ("mismatched_step", "tf.matmul(x, weight))", "ValueError"),
+        ("converted_step", "tf.reshape(x, (3, 5))", "ValueError"),
     ],
 )
 def test_a_step_that_cannot_be_traced_is_told_with_the_users_own_error_and_line(
@@ -244,7 +255,7 @@ def test_a_step_that_cannot_be_traced_is_told_with_the_users_own_error_and_line(
 ):
     told = refusal(command, f"steps.py:{subject}")
 
-    assert f"{error} at steps.py:{line_of(culprit)} in step: " in told
+    assert f"{error} at steps.py:{line_of(culprit)} in " in told
     assert len(told.splitlines()) == 1
 
 
