@@ -10,7 +10,7 @@ from tensorflow.python.framework import tensor_util
 
 from gradaudit.flow.bodies import called_bodies
 from gradaudit.flow.opening import Opening
-from gradaudit.graph.gradient_graph import Window
+from gradaudit.graph.gradient_graph import PASSES, Window
 from gradaudit.graph.verdicts import Source, TermKind
 
 _SAME_VALUE = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "CheckNumerics", "EnsureShape"})
@@ -63,6 +63,8 @@ class _Splitter:
     def __init__(self, opening: Opening, window: Window) -> None:
         self._opening = opening
         self._window = window
+        trainable = [node for known, node in opening.variables.with_nodes() if known.trainable]
+        self._learned = opening.graph.dependents(trainable, flows=PASSES)
 
     def split(self, targets: Iterable[str], weight: float = 1.0) -> list[Addend]:
         """The addends of the sum of `targets`, each times `weight`."""
@@ -123,7 +125,7 @@ class _Splitter:
         """
         op, inputs = self._op(node)
         for position, factor in _scalings(op) if self._opening.graph.is_in(self._window, node) else ():
-            if not self._is_learned(inputs[factor]):
+            if inputs[factor] not in self._learned:
                 addends = self.split([inputs[position]], weight)
                 if len(addends) > 1:
                     return addends
@@ -133,11 +135,6 @@ class _Splitter:
         place = self._opening.places[node]
         op = place.tensor.op
         return op, [self._opening.node(place.frame, tensor) for tensor in op.inputs]
-
-    def _is_learned(self, node: str) -> bool:
-        """Whether a variable that trains has a say in this factor."""
-        reached = self._opening.graph.reach({node: 1}, window=Window(None))
-        return any(other in reached and known.trainable for known, other in self._opening.variables.with_nodes())
 
     def _is_constant(self, node: str) -> bool:
         return _constant(self._opening.places[node].tensor) is not None

@@ -17,7 +17,7 @@ def updated_variables(opening: Opening, updates: Updates) -> set[int]:
     updated = set(updates.applied)
     sources = set(opening.gradients())
     waiting = [_Write(opening, frame, op) for frame, op in opening.writes]
-    made_of_gradients = _computed_from(opening, sources)
+    made_of_gradients = opening.graph.dependents(sources)
     while True:
         found = [write for write in waiting if write.values & made_of_gradients]
         if not found:
@@ -25,7 +25,7 @@ def updated_variables(opening: Opening, updates: Updates) -> set[int]:
         waiting = [write for write in waiting if write not in found]
         for write in found:
             updated |= write.handles
-            made_of_gradients |= _computed_from(opening, write.targets)
+            made_of_gradients |= opening.graph.dependents(write.targets)
 
 
 class _Write:
@@ -38,14 +38,3 @@ class _Write:
         self.values = set(nodes[1:])
         self.handles = {id(known.handle) for known, _ in found}
         self.targets = {node for _, node in found}
-
-
-def _computed_from(opening: Opening, sources: set[str]) -> set[str]:
-    seen = set(sources)
-    waiting = list(sources)
-    while waiting:
-        for consumer in opening.graph.consumers(waiting.pop()):
-            if consumer not in seen:
-                seen.add(consumer)
-                waiting.append(consumer)
-    return seen

@@ -184,6 +184,17 @@ class GradientGraph:
                     waiting.append(producer)
         return seen
 
+    def dependents(self, nodes: Iterable[str], *, flows: frozenset[Flow] = ANY_FLOW) -> set[str]:
+        """Everything that is computed from the nodes, along edges of these flows."""
+        seen = set(nodes)
+        waiting = list(seen)
+        while waiting:
+            for consumer, edge in self.network.pred[waiting.pop()].items():
+                if consumer not in seen and edge["flow"] in flows:
+                    seen.add(consumer)
+                    waiting.append(consumer)
+        return seen
+
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
         tapes = self.network.nodes[node]["tapes"]
