@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xtts.errors import ConfigError
-from xtts.outputs import DIFFUSION_OUTPUTS, OUTPUTS, TARGETS
+from xtts.outputs import DIFFUSION_OUTPUTS, OUTPUT_OF_TARGET, OUTPUTS, TARGETS
 from xtts.presets import PRESETS, Decoder
 from xtts.training.losses import DEFAULT_WEIGHTS, PARTICIPATION_WEIGHT, Participation
 
@@ -33,7 +33,7 @@ class ModelTable(Table):
 
     preset: Preset = "small"
     decoder: Decoder = "autoregressive"
-    vocabulary_size: Annotated[int, Field(ge=1)] | None = None
+    vocabulary_size: Annotated[int, Field(ge=2)] | None = None
     mel_channels: Annotated[int, Field(ge=1)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
 
@@ -41,8 +41,8 @@ class ModelTable(Table):
 class DataTable(Table):
     """[data]: the generated batches, and the targets that they hold."""
 
-    targets: tuple[Target, ...] = TARGETS
-    seed: int = 0
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)] = TARGETS
+    seed: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=1)] = 4
     most_tokens: Annotated[int, Field(ge=2)] = 24
     most_frames: Annotated[int, Field(ge=2)] = 160
@@ -73,7 +73,7 @@ class TrainTable(Table):
     steps: Annotated[int, Field(ge=1)] = 20
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Config(Table):
@@ -84,6 +84,19 @@ class Config(Table):
     loss: LossTable = LossTable()
     optimizer: OptimizerTable = OptimizerTable()
     train: TrainTable = TrainTable()
+
+    @model_validator(mode="after")
+    def _every_target_has_its_output(self) -> Config:
+        if self.loss.outputs is None:
+            return self
+        readable = set(self.loss.outputs)
+        if readable.issuperset(DIFFUSION_OUTPUTS):
+            readable.add(OUTPUT_OF_TARGET["mel"])
+        for target in self.data.targets:
+            output = OUTPUT_OF_TARGET[target]
+            if output not in readable:
+                raise ValueError(f"data.targets names {target!r}, but its output {output!r} is not among loss.outputs")
+        return self
 
 
 def read_tables(tables: Mapping[str, Any]) -> Config:
@@ -102,6 +115,8 @@ def read_tables(tables: Mapping[str, Any]) -> Config:
 def _explain(problem: Mapping[str, Any]) -> str:
     location = tuple(str(part) for part in problem["loc"] if part != "[key]")
     key = ".".join(location)
+    if not location:
+        return problem["msg"].removeprefix("Value error, ")
     if problem["type"] != "extra_forbidden":
         return f"{key} = {problem['input']!r}: {_lower_first(problem['msg'])}"
     known = _known_keys(location[:-1])

@@ -59,6 +59,9 @@ def test_the_auditors_table_is_left_alone():
         ({"data": {"batch_size": 0}}, r"data\.batch_size = 0: .*greater than or equal to 1"),
         ({"train": {"steps": "many"}}, r"train\.steps = 'many'"),
         ({"model": 3}, "model = 3"),
+        ({"data": {"targets": []}}, r"data\.targets = \[\]: .*at least 1"),
+        ({"data": {"seed": -1}}, r"data\.seed = -1"),
+        ({"loss": {"outputs": ["mel_output"]}}, "'stop', but its output 'stop_tokens' is not among loss.outputs"),
     ],
 )
 def test_what_is_wrong_is_named(tables, message):

@@ -16,7 +16,7 @@ class MelDecoder(FrameDecoder):
     Each frame is predicted from the frames before it, so frame t of the result depends on the target's frames up to
     t - 1 alone. Padding comes after the last frame: causality hides it, and no further mask is needed.
 
-    Source: Li et al. 2019, "Neural Speech Synthesis with Transformer Network", whose pre-net `prenet_0`, `prenet_1` is.
+    Source: Li et al. 2019, "Neural Speech Synthesis with Transformer Network", the pre-net included.
     """
 
     def __init__(self, *args, **kwargs) -> None:
