@@ -22,9 +22,12 @@ from gradaudit.tracing.gradient_calls import GradientCall
 from gradaudit.tracing.making import watched_making
 from gradaudit.tracing.trace import Trace, trace_step
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
+from gradaudit.user_code import user_errors
 
 PARTICIPATION_SCOPES = ("gradient_participation",)
 """Name scopes of loss terms that exist only so that a gradient exists."""
+
+_NOTHING_TO_TRAIN = "The step has no trainable variables: is every layer frozen, or the model without weights?"
 
 _Progress = Callable[[str], None]
 
@@ -92,7 +95,8 @@ class _Attempt:
                 scopes.enter_context(weights_without_memory())
             with self._phase("build"):
                 subject = make_subject()
-                subject.build()
+                with user_errors("The model cannot be built for this batch", TraceError):
+                    subject.build()
             with self._phase("trace"):
                 variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
                 openings: list[Opening] = []
@@ -107,17 +111,20 @@ class _Attempt:
             return self._judged(subject, trace, openings[-1], weightless)
 
     def _judged(self, subject: Subject, trace: Trace, opening: Opening, weightless: bool) -> Audit:
+        universe = _universe(subject)
+        if universe is not None and not any(variable.trainable for variable in universe):
+            raise TraceError(_NOTHING_TO_TRAIN)
         calls = [call for call in trace.calls if any(variable is not None for variable in call.variables)]
         if not calls:
             raise TraceError(
-                "the step never asks for the gradient of a variable: is it the step that trains? It has to call "
-                "GradientTape.gradient or tf.gradients"
+                "The step never asks for the gradient of a variable: is it the step that trains? It has to call "
+                "GradientTape.gradient or tf.gradients."
             )
         opening.finish()
         objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
-        facts = _variable_facts(subject, opening, updated_variables(opening, trace.updates), objectives)
+        facts = _variable_facts(universe, opening, updated_variables(opening, trace.updates), objectives)
         if not any(variable.trainable for variable in facts):
-            raise TraceError("the step has no trainable variables: is every layer frozen, or the model not built?")
+            raise TraceError(_NOTHING_TO_TRAIN)
         judgement = Judgement(opening.graph, objectives)
         verdicts = tuple(judgement.verdict(variable) for variable in facts)
         for variable, verdict in zip(facts, verdicts, strict=True):
@@ -181,14 +188,14 @@ def _model_variables(subject: Subject) -> Sequence[Any]:
 
 
 def _variable_facts(
-    subject: Subject, opening: Opening, updated: set[int], objectives: Sequence[ObjectiveFacts]
+    universe: Sequence[Any] | None, opening: Opening, updated: set[int], objectives: Sequence[ObjectiveFacts]
 ) -> list[VariableFacts]:
     """Every variable that ought to train, or is frozen, in the order of the model or of their first use."""
     variables, graph = opening.variables, opening.graph
-    known = [variables.add(variable) for variable in _universe(subject)]
+    known = [variables.add(variable) for variable in universe or ()]
     asked = frozenset().union(*(objective.asked for objective in objectives))
     for other, node in variables.with_nodes():
-        if node in asked or subject.variables is None and subject.model is None and other.trainable:
+        if node in asked or universe is None and other.trainable:
             known.append(other)
     return [
         VariableFacts(
@@ -204,11 +211,12 @@ def _variable_facts(
     ]
 
 
-def _universe(subject: Subject) -> Sequence[Any]:
+def _universe(subject: Subject) -> Sequence[Any] | None:
+    """The variables that ought to train, and those of a model that are frozen; None if the step alone can tell."""
     if subject.variables is not None:
         return subject.variables
     if subject.model is None:
-        return ()
+        return None
     frozen = [
         variable
         for layer in subject.model._flatten_layers()

@@ -241,8 +241,6 @@ def _attempt(run: _Run, verify: bool, show: Callable[[str, str], None]) -> Audit
                 verify=verify,
                 progress=lambda phase: show(run.name, phase),
             )
-    except SystemExit as error:
-        _refuse(f"{_prefix(run)}The step ends the program, with sys.exit({error.code!r}) or the like.")
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
         _refuse(_prefix(run) + _explanation(error))
         _show_traceback(error)

@@ -39,10 +39,10 @@ class Subject:
         model: Any = None,
     ) -> None:
         if not callable(step):
-            raise SubjectError(f"step must be callable, not {type(step).__name__}: pass the function that trains")
+            raise SubjectError(f"step must be callable, not {type(step).__name__}: pass the function that trains.")
         if not isinstance(inputs, (list, tuple)):
             raise SubjectError(
-                f"inputs must be a list or tuple of the step's arguments, not {type(inputs).__name__}: write [batch]"
+                f"inputs must be a list or tuple of the step's arguments, not {type(inputs).__name__}: write [batch]."
             )
         object.__setattr__(self, "step", step)
         object.__setattr__(self, "inputs", tuple(inputs))
@@ -63,9 +63,9 @@ class Subject:
             SubjectError: `model` is no Keras model, or is not compiled.
         """
         if not hasattr(model, "train_step"):
-            raise SubjectError(f"model must be a keras.Model, not {type(model).__name__}")
+            raise SubjectError(f"model must be a keras.Model, not {type(model).__name__}.")
         if not getattr(model, "compiled", False):
-            raise SubjectError(f"model {model.name!r} is not compiled: call model.compile(...) first")
+            raise SubjectError(f"The model {model.name!r} is not compiled: call model.compile(...) first.")
 
         def step(data: Any) -> Any:
             # As fit calls it: through the strategy under which the model was made.

@@ -11,16 +11,15 @@ import copy
 import importlib
 import importlib.util
 import inspect
-import os
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import CodeType, ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 from gradaudit.errors import SubjectError
 from gradaudit.spelling import nearest
+from gradaudit.user_code import displayed, is_users, user_errors
 
 _HOW_TO_WRITE = 'write "package.module:callable" or "path/to/file.py:callable"'
 
@@ -32,7 +31,7 @@ def find_subject(reference: str, *, folder: Path) -> Callable[..., Any]:
         SubjectError: the reference is no reference, or its module, file or callable is not there or fails to import.
     """
     target, attribute = split_reference(reference)
-    with _user_errors(f"The subject {reference!r} cannot be imported"):
+    with user_errors(f"The subject {reference!r} cannot be imported", SubjectError):
         module = _load_file(folder / target) if _is_file(target) else _import_module(target, folder)
     return _callable_in(module, attribute, reference)
 
@@ -55,7 +54,7 @@ def lazy_subject(
                 f"The subject {reference!r} takes no argument, so that {changed[0]!r} cannot be set: let it take one, "
                 "the configuration as a dict."
             )
-        with _user_errors(f"The subject {reference!r} failed"):
+        with user_errors(f"The subject {reference!r} failed", SubjectError):
             subject = function(*arguments)
         return _checked(subject, reference)
 
@@ -256,86 +255,12 @@ def _described(value: Any) -> str:
     return f"an object of class {type(value).__qualname__}"
 
 
-# ------------------------------------------------------------------------------------------------------ what goes wrong
-
-
-@contextlib.contextmanager
-def _user_errors(what_failed: str) -> Iterator[None]:
-    """Turn what the user's code raises into a `SubjectError` with its own type, message and line.
-
-    What gradaudit itself raises goes through, out of any error that was wrapped around it on the way: a ConfigError of
-    the project's own, or the refusal to read a weight without memory, upon which the audit builds the subject again.
-    """
-    try:
-        yield
-    except SystemExit as error:
-        hint = 'Code that is to run as a script only belongs under `if __name__ == "__main__":`.'
-        raise SubjectError(f"{what_failed}: it ends the program{_at(error)}. {hint}") from error
-    except Exception as error:
-        own = _gradaudits_own(error)
-        if own is not None:
-            raise own from own.__cause__
-        raise SubjectError(f"{what_failed}: {type(error).__name__}{_at(error)}{_message(error)}") from error
-
-
-def _gradaudits_own(error: BaseException) -> BaseException | None:
-    """The first error along the chain of causes that gradaudit defines."""
-    link: BaseException | None = error
-    seen = set()
-    while link is not None and id(link) not in seen:
-        if type(link).__module__.partition(".")[0] == "gradaudit":
-            return link
-        seen.add(id(link))
-        link = link.__cause__ or link.__context__
-    return None
-
-
-def _at(error: BaseException) -> str:
-    """Where it was raised: the innermost line of the user's own, or nothing."""
-    if isinstance(error, SyntaxError) and error.filename is not None:
-        return f" at {_displayed(error.filename)}:{error.lineno}"
-    own = [(code, line) for code, line in _frames(error.__traceback__) if _is_users(code.co_filename)]
-    if not own:
-        return ""
-    code, line = own[-1]
-    place = f" at {_displayed(code.co_filename)}:{line}"
-    return place if code.co_name == "<module>" else f"{place} in {code.co_name}"
-
-
-def _message(error: Exception) -> str:
-    message = error.msg if isinstance(error, SyntaxError) else str(error).strip()
-    return f": {message}" if message else ""
-
-
-def _frames(traceback: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
-    while traceback is not None:
-        yield traceback.tb_frame.f_code, traceback.tb_lineno
-        traceback = traceback.tb_next
-
-
-_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
-_OTHERS = tuple(
-    os.path.join(folder, "")  # noqa: PTH118  # with the separator at its end, which pathlib drops
-    for folder in {str(Path(__file__).resolve().parent), *(sysconfig.get_paths()[kind] for kind in _INSTALLED)}
-)
-
-
-def _is_users(file: str) -> bool:
-    """Whether a person works on this file: it is on disk, and neither gradaudit's nor installed."""
-    return Path(file).exists() and not file.startswith(_OTHERS)
-
-
 def _is_users_module(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     # A folder without an __init__.py is a module, too, and has no file.
     places = [file] if file else list(getattr(module, "__path__", ()))
-    return any(_is_users(place) for place in places)
-
-
-def _displayed(file: str) -> str:
-    path = Path(file)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return any(is_users(place) for place in places)
 
 
 def _file_of(module: ModuleType) -> str:
-    return _displayed(getattr(module, "__file__", None) or module.__name__)
+    return displayed(getattr(module, "__file__", None) or module.__name__)

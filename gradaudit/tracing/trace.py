@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +14,14 @@ from tensorflow.python.eager import context
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 from tensorflow.python.framework import func_graph
 
-from gradaudit.errors import GradauditError, TraceError
+from gradaudit.errors import TraceError
 from gradaudit.tracing.gradient_calls import Expectation, GradientCall, GradientCalls, StandInReached
-from gradaudit.tracing.lines import raising_line
 from gradaudit.tracing.making import Made
 from gradaudit.tracing.origins import Origins
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.tapes import Tapes
 from gradaudit.tracing.updates import Updates
-from gradaudit.tracing.weights import WeightlessReadError
+from gradaudit.user_code import user_errors
 
 
 @dataclass
@@ -90,7 +88,7 @@ def _trace_once(
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
-        with trace.graph.as_default(), _errors_of_the_user():
+        with trace.graph.as_default(), user_errors("The step cannot be traced", TraceError):
             step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
     return trace
 
@@ -149,26 +147,3 @@ def _placeholder(value: Any) -> Any:
         ]
         return tf.nest.pack_sequence_as(value, components, expand_composites=True)
     return value
-
-
-@contextmanager
-def _errors_of_the_user() -> Iterator[None]:
-    try:
-        yield
-    except (GradauditError, StandInReached, WeightlessReadError):
-        raise
-    except Exception as error:
-        where = raising_line(error.__traceback__)
-        place = f" at {where} in {where.function}" if where else ""
-        raise TraceError(f"the step cannot be traced: {type(error).__name__}{place}: {user_message(error)}") from error
-
-
-def user_message(error: BaseException) -> str:
-    """An error's own words, without the arguments and the wrapping that Keras and AutoGraph put around them."""
-    text = str(error).split("Arguments received by")[0]
-    marker = "Exception encountered when calling"
-    if text.startswith(marker):
-        text = text.split("\n\n", 1)[-1]
-    if text.startswith("in user code:"):
-        text = text.strip().splitlines()[-1]
-    return text.replace("\x1b[1m", "").replace("\x1b[0m", "").strip()
