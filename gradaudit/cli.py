@@ -152,7 +152,8 @@ def trace(
     runs = _runs(subject, config, scenarios, overrides, fail_on)
     _require_writable(output, folder)
     require_tensorflow()
-    with quiet_tensorflow(), _standard_output_kept_clean(), _progress() as show:
+    quiet_tensorflow()
+    with _standard_output_kept_clean(), _progress() as show:
         outcomes = [(run, _attempt(run, verify, show)) for run in runs]
         audited = [(run, audit) for run, audit in outcomes if audit is not None]
         report = _report([audit for _, audit in audited])
