@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras.src.optimizers import base_optimizer, loss_scale_optimizer, multi_optimizer
+from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
 from gradaudit.tracing.patches import Patches
 
@@ -20,12 +20,9 @@ class Updates:
 
     def install(self, patches: Patches) -> None:
         """Stand in for the optimizers of Keras."""
-        for owner in (
-            base_optimizer.BaseOptimizer,
-            loss_scale_optimizer.LossScaleOptimizer,
-            multi_optimizer.MultiOptimizer,
-        ):
-            patches.wrap(owner, "apply", self._apply)
+        patches.wrap(base_optimizer.BaseOptimizer, "apply", self._apply)
+        # It has an `apply` of its own, with a condition around the inner optimizer's.
+        patches.wrap(loss_scale_optimizer.LossScaleOptimizer, "apply", self._apply)
 
     def _apply(
         self, original: Callable[..., None], optimizer: Any, grads: Any, trainable_variables: Any = None

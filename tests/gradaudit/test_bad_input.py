@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Command
 
 from gradaudit import environment
+from tests.gradaudit.conftest import Command
 
 STEPS = '''"""Steps and subjects that cannot be audited."""
 

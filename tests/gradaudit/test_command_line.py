@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Command
 
 from gradaudit.cli import _rendered
 from gradaudit.environment import quiet_tensorflow
 from gradaudit.graph.report import Report
 from gradaudit.reports import picture, terminal
+from tests.gradaudit.conftest import Command
 
 COMMAND = [sys.executable, "-m", "gradaudit"]
 HEAVY = ("tensorflow", "keras", "networkx", "pydantic", "rich", "numpy", "graphviz")

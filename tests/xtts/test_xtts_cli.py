@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import SEED_CONFIG, TINY
 
+from tests.xtts.conftest import SEED_CONFIG, TINY
 from xtts import cli
 
 TINY_ARGUMENTS = [argument for change in TINY for argument in ("--set", change)]
