@@ -10,11 +10,15 @@ from tensorflow.python.framework import tensor_util
 
 from gradaudit.flow.bodies import called_bodies
 from gradaudit.flow.opening import Opening
+from gradaudit.flow.variables import KnownVariable
 from gradaudit.graph.gradient_graph import PASSES, Window
 from gradaudit.graph.verdicts import Source, TermKind
 
 _SAME_VALUE = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "CheckNumerics", "EnsureShape"})
 _SUMS = frozenset({"AddV2", "Add", "AddN", "Pack"})
+_AROUND_ALL_LOSSES = "compile_loss"
+"""The scope that Keras opens around what was given to `compile(loss=...)`; it names no term."""
+
 _QUOTIENTS = frozenset({"RealDiv", "Div"})
 
 
@@ -52,8 +56,8 @@ def loss_terms(
     named: dict[str, list[Addend]] = {}
     shared = _shared_scopes([addend.scope for addend in addends])
     for addend in addends:
-        name = _scope_name(addend, shared, participation_scopes) or _place_name(addend, named)
-        named.setdefault(name, []).append(addend)
+        name = _scope_name(addend, shared, participation_scopes)
+        named.setdefault(name or _unused(_place_name(opening, addend), named), []).append(addend)
     return tuple(_term(opening, name, parts, participation_scopes) for name, parts in named.items())
 
 
@@ -101,8 +105,13 @@ class _Splitter:
             return [(inputs[0], weight), (inputs[1], -weight)]
         if op.type == "Neg":
             return [(inputs[0], -weight)]
-        if op.type == "Sum":
-            return [(inputs[0], weight)] if op.inputs[0].op.type == "Pack" else None
+        if (
+            op.type in ("Sum", "Mean")
+            and _is_scalar(op.inputs[0])
+            or op.type == "Sum"
+            and op.inputs[0].op.type == "Pack"
+        ):
+            return [(inputs[0], weight)]
         return self._scaled(op, inputs, weight)
 
     def _passed_on(self, node: str, weight: float) -> list[tuple[str, float]] | None:
@@ -168,15 +177,24 @@ def _scope_name(addend: Addend, shared: int, participation_scopes: Collection[st
         if _plain(scope) in participation_scopes:
             return "/".join([_plain(scope), *scopes[position + 1 : position + 2]])
     own = scopes[shared:] or scopes[-1:]
+    if len(own) > 1 and own[0] == _AROUND_ALL_LOSSES:
+        own = own[1:]
     return own[0] if own else None
 
 
-def _place_name(addend: Addend, taken: Collection[str]) -> str:
-    place = str(addend.source or addend.node)
-    name, count = place, 1
+def _place_name(opening: Opening, addend: Addend) -> str:
+    """What to call an addend without a scope: its line, or the weights that it is computed from."""
+    if addend.source is not None:
+        return str(addend.source)
+    paths = [known.path for known in _weights_read(opening, opening.graph.cone([addend.node]))]
+    return f"penalty on {paths[0] if len(paths) == 1 else f'{len(paths)} variables'}" if paths else addend.node
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    wanted, count = name, 1
     while name in taken:
         count += 1
-        name = f"{place} #{count}"
+        name = f"{wanted} #{count}"
     return name
 
 
@@ -196,8 +214,11 @@ def _kind(opening: Opening, parts: Sequence[Addend], participation_scopes: Colle
         return "participation"
     cone = opening.graph.cone(part.node for part in parts)
     reads_data = any(opening.graph.facts(node)["is_data"] for node in cone)
-    reads_weights = any(known.trainable and node in cone for known, node in opening.variables.with_nodes())
-    return "penalty" if reads_weights and not reads_data else "task"
+    return "penalty" if _weights_read(opening, cone) and not reads_data else "task"
+
+
+def _weights_read(opening: Opening, cone: Collection[str]) -> list[KnownVariable]:
+    return [known for known, node in opening.variables.with_nodes() if known.trainable and node in cone]
 
 
 def _plain(scope: str) -> str:

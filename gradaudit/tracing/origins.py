@@ -79,4 +79,4 @@ def _output_name(model: Any, path: str) -> str:
         return path
     if path and names and len(names) > int(path):
         return str(names[int(path)])
-    return f"{model.name}[{path}]" if path else f"{model.name} output"
+    return f"{model.name}[{path}]" if path else str(model.name)
