@@ -10,7 +10,7 @@ from typing import Any
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.flow.edges import Edges
 from gradaudit.flow.opening import Opening, window_of
-from gradaudit.flow.terms import loss_terms
+from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
 from gradaudit.graph.groups import group
@@ -121,6 +121,7 @@ class _Attempt:
                 "GradientTape.gradient or tf.gradients."
             )
         opening.finish()
+        calls = [call for call in calls if opening.is_run(call)]
         objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
         facts = _variable_facts(universe, opening, updated_variables(opening, trace.updates), objectives)
         if not any(variable.trainable for variable in facts):
@@ -166,6 +167,7 @@ class _Attempt:
                 n for n, variable in asked.items() if call.watched is None or id(variable.handle) in call.watched
             ),
             zeros_for_none=call.zeros_for_none,
+            barred=participation_nodes(opening, self._participation_scopes),
         )
 
     @contextmanager

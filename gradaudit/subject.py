@@ -86,4 +86,5 @@ class Subject:
                 return value
             return keras.KerasTensor(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
 
-        self.model._symbolic_build(data_batch=tf.nest.map_structure(symbolic, self.inputs[0]))
+        with self.model.distribute_strategy.scope():
+            self.model._symbolic_build(data_batch=tf.nest.map_structure(symbolic, self.inputs[0]))

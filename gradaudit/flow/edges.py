@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import backprop_util
-from tensorflow.python.framework import func_graph, ops
+from tensorflow.python.framework import func_graph, ops, tensor_util
 
 from gradaudit.graph.gradient_graph import Flow
 
@@ -15,6 +15,8 @@ Matrix = tuple[tuple[Flow, ...], ...]
 
 _VALUES_NOT_READ = frozenset({"ZerosLike", "OnesLike", "Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """Ops whose result does not depend on the value of their input: through them no gradient is carried."""
+
+_SAME_VALUES = frozenset({"Identity", "Reshape", "Cast", "BroadcastTo", "ExpandDims", "Squeeze"})
 
 _IGNORED_ATTRIBUTES = frozenset({"_output_shapes", "_class", "_XlaHasReferenceVars", "container", "shared_name"})
 
@@ -106,13 +108,30 @@ def _column(op: Any, gradient: Any, arriving: list[Any], tensor: Any) -> tuple[F
     if gradient is None or not carries_gradient(tensor):
         return tuple("blocked" for _ in op.outputs)
     used = _ancestors(gradient)
+    # A gradient that depends on none that arrives is zeros, as of `sign`, or is made up by a custom gradient.
+    is_made_up = not any(id(placeholder.op) in used for placeholder in arriving if placeholder is not None)
+    by_itself: Flow = "passes" if is_made_up and not _is_zeros(gradient) else "zero"
 
     def flow(placeholder: Any) -> Flow:
         if placeholder is None:
             return "blocked"
-        return "passes" if id(placeholder.op) in used else "zero"
+        return "passes" if id(placeholder.op) in used else by_itself
 
     return tuple(flow(placeholder) for placeholder in arriving)
+
+
+def _is_zeros(gradient: Any) -> bool:
+    """Whether a gradient is zeros, as far as the ops that make it tell."""
+    if not isinstance(gradient, tf.Tensor):
+        return False
+    op, index = gradient.op, gradient.value_index
+    while op.type in _SAME_VALUES or op.type == "IdentityN":
+        source = op.inputs[index if op.type == "IdentityN" else 0]
+        op, index = source.op, source.value_index
+    if op.type == "ZerosLike":
+        return True
+    value = tensor_util.constant_value(op.inputs[1] if op.type == "Fill" else op.outputs[index])
+    return value is not None and not value.any()
 
 
 def _ancestors(gradient: Any) -> set[int]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import tensorflow as tf
+
 from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_condition, selector
 from gradaudit.flow.edges import Edges, carries_gradient, has_custom_gradient
 from gradaudit.flow.variables import Variables
@@ -53,6 +55,8 @@ class Opening:
         self._root = Frame(is_root=True)
         self._graphs: dict[int, tuple[Any, int]] = {}
         """Traced graphs, by id, with the number of their ops that were taken in."""
+        self._called: set[int] = set()
+        """Those of them that are bodies of calls."""
         self._stand_ins: dict[str, int] = {}
 
     def expect(self, call: GradientCall) -> Sequence[Answer]:
@@ -95,6 +99,13 @@ class Opening:
             node = self._root.nodes.get((id(output.tensor.op), output.tensor.value_index))
             if node is not None:
                 self.graph.name_output(node, output.name)
+
+    def is_run(self, call: GradientCall) -> bool:
+        """Whether the graph in which a gradient was asked for is part of the step.
+
+        TensorFlow traces a function that makes variables twice, and throws the first of its graphs away.
+        """
+        return call.graph is self._trace.graph or id(call.graph) in self._called
 
     def targets(self, call: GradientCall) -> list[str]:
         """The nodes of the tensors that `call` differentiates."""
@@ -187,7 +198,7 @@ class Opening:
             source=origin.source,
             tapes=self._tapes_of(op) if frame.is_root else None,
             carries=carries_gradient(output),
-            is_data=self._is_data(frame, op),
+            is_data=self._is_data(frame, op, output),
         )
         frame.nodes[id(op), output.value_index] = node
         self.places[node] = Place(frame, output)
@@ -198,10 +209,21 @@ class Opening:
     def _tapes_of(self, op: Any) -> frozenset[str]:
         return frozenset(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
 
-    def _is_data(self, frame: Frame, op: Any) -> bool:
+    def _is_data(self, frame: Frame, op: Any, output: Any) -> bool:
+        """Whether a tensor brings values into the step that are no weights: a batch, a constant table, random numbers.
+
+        That is an input of the step, or floats that are made from no other floats. A scalar is a factor, no data.
+        """
+        if op.type in _PLACEHOLDERS and id(op) not in frame.bound:
+            return True
+        if output.shape.rank == 0 or not carries_gradient(output):
+            return False
         if op.type in _PLACEHOLDERS:
-            return frame.is_root and id(op) not in frame.bound
-        return "Random" in op.type or "Iterator" in op.type or op.type in ("PyFunc", "EagerPyFunc")
+            return not frame.bound[id(op)]
+        return not any(
+            tensor.dtype in (tf.resource, tf.variant) or tensor.shape.rank != 0 and carries_gradient(tensor)
+            for tensor in op.inputs
+        )
 
     def _bind(self, frame: Frame, op: Any, node: str) -> None:
         carries = carries_gradient(op.outputs[0])
@@ -236,7 +258,9 @@ class Opening:
 
     def _opened(self, body: Any, arguments: list[str]) -> Frame:
         if id(body) in self._graphs:
-            # The body in which the step itself asked for its gradients: it is in the graph already.
+            # A body in which the step itself asked for gradients: it is in the graph already, but for its latest ops.
+            self.extend(body)
+            self._called.add(id(body))
             for placeholder, argument in zip(body.inputs, arguments, strict=True):
                 if id(placeholder.op) not in self._root.bound:
                     self._connect_all([self.node(self._root, placeholder)], [argument])

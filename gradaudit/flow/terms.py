@@ -58,7 +58,17 @@ def loss_terms(
     for addend in addends:
         name = _scope_name(addend, shared, participation_scopes)
         named.setdefault(name or _unused(_place_name(opening, addend), named), []).append(addend)
-    return tuple(_term(opening, name, parts, participation_scopes) for name, parts in named.items())
+    terms = [_term(opening, name, parts, participation_scopes) for name, parts in named.items()]
+    return tuple(terms + _enclosed(opening, terms, window, participation_scopes))
+
+
+def participation_nodes(opening: Opening, participation_scopes: Collection[str]) -> frozenset[str]:
+    """What is computed inside a participation scope. No task term's gradient is followed into it."""
+    return frozenset(
+        node
+        for node in opening.graph.nodes_of_kind("op")
+        if _participation_name(opening.graph.facts(node)["scope"], participation_scopes) is not None
+    )
 
 
 class _Splitter:
@@ -96,7 +106,7 @@ class _Splitter:
         if op.type == "Placeholder" or called_bodies(op) is not None:
             return self._passed_on(node, weight)
         if not _is_scalar(op.outputs[0]) and op.type != "Pack":
-            return None
+            return self._broadcast(op, inputs, weight)
         if op.type in _SAME_VALUE:
             return [(inputs[0], weight)] if _is_scalar(op.inputs[0]) and op.inputs[0].dtype.is_floating else None
         if op.type in _SUMS:
@@ -105,14 +115,24 @@ class _Splitter:
             return [(inputs[0], weight), (inputs[1], -weight)]
         if op.type == "Neg":
             return [(inputs[0], -weight)]
-        if (
-            op.type in ("Sum", "Mean")
-            and _is_scalar(op.inputs[0])
-            or op.type == "Sum"
-            and op.inputs[0].op.type == "Pack"
-        ):
-            return [(inputs[0], weight)]
+        if op.type in ("Sum", "Mean"):
+            return self._reduced(op, inputs[0], weight)
         return self._scaled(op, inputs, weight)
+
+    def _reduced(self, op: Any, reduced: str, weight: float) -> list[tuple[str, float]] | None:
+        """A sum or mean over a stack of scalars, or over examples to each of which a scalar was added."""
+        inner = op.inputs[0]
+        if inner.op.type == "Pack":
+            return [(reduced, weight / len(inner.op.inputs) if op.type == "Mean" else weight)]
+        if _is_scalar(inner) or self._broadcast(inner.op, ["", ""], weight) is not None:
+            return [(reduced, weight)]
+        return None
+
+    def _broadcast(self, op: Any, inputs: list[str], weight: float) -> list[tuple[str, float]] | None:
+        """A scalar that is added to the loss of each example is a term of its own."""
+        if op.type not in ("AddV2", "Add", "Sub") or not any(_is_scalar(tensor) for tensor in op.inputs):
+            return None
+        return [(inputs[0], weight), (inputs[1], -weight if op.type == "Sub" else weight)]
 
     def _passed_on(self, node: str, weight: float) -> list[tuple[str, float]] | None:
         """Through the border of a function, where that is the only way."""
@@ -171,11 +191,40 @@ def _shared_scopes(scopes: Sequence[str]) -> int:
     return shared
 
 
+def _enclosed(
+    opening: Opening, terms: Sequence[LossTerm], window: Window, participation_scopes: Collection[str]
+) -> list[LossTerm]:
+    """Participation terms inside other terms: added to the loss of each example, clipped or chosen with it."""
+    barred = participation_nodes(opening, participation_scopes)
+    roots = {part: 1 for term in terms if term.kind != "participation" for part in term.parts}
+    outside = opening.graph.reach(roots, window=window, barred=barred)
+    entered: dict[str, list[str]] = {}
+    for node in outside:
+        for producer in opening.graph.producers(node) if opening.graph.is_in(window, node) else ():
+            if producer in barred and opening.graph.passes(node, producer):
+                name = _participation_name(opening.graph.facts(producer)["scope"], participation_scopes)
+                entered.setdefault(str(name), []).append(producer)
+    sources = {name: opening.graph.facts(parts[0])["source"] for name, parts in entered.items()}
+    return [
+        LossTerm(name, "participation", None, sources[name], tuple(dict.fromkeys(parts)))
+        for name, parts in entered.items()
+    ]
+
+
+def _participation_name(scope: str, participation_scopes: Collection[str]) -> str | None:
+    """The name of a term in this scope, with the scope inside it, which says for which output it is."""
+    scopes = [part for part in scope.split("/") if part]
+    for position, part in enumerate(scopes):
+        if _plain(part) in participation_scopes:
+            return "/".join([_plain(part), *scopes[position + 1 : position + 2]])
+    return None
+
+
 def _scope_name(addend: Addend, shared: int, participation_scopes: Collection[str]) -> str | None:
+    participation = _participation_name(addend.scope, participation_scopes)
+    if participation is not None:
+        return participation
     scopes = [scope for scope in addend.scope.split("/") if scope]
-    for position, scope in enumerate(scopes):
-        if _plain(scope) in participation_scopes:
-            return "/".join([_plain(scope), *scopes[position + 1 : position + 2]])
     own = scopes[shared:] or scopes[-1:]
     if len(own) > 1 and own[0] == _AROUND_ALL_LOSSES:
         own = own[1:]
@@ -210,7 +259,7 @@ def _term(opening: Opening, name: str, parts: Sequence[Addend], participation_sc
 
 
 def _kind(opening: Opening, parts: Sequence[Addend], participation_scopes: Collection[str]) -> TermKind:
-    if all(any(_plain(scope) in participation_scopes for scope in part.scope.split("/")) for part in parts):
+    if all(_participation_name(part.scope, participation_scopes) is not None for part in parts):
         return "participation"
     cone = opening.graph.cone(part.node for part in parts)
     reads_data = any(opening.graph.facts(node)["is_data"] for node in cone)

@@ -61,7 +61,7 @@ class Variables:
         """The variable's node, added to the graph if it is not there yet."""
         key = id(known.handle)
         if key not in self._nodes:
-            self._nodes[key] = graph.add_variable(known.path)
+            self._nodes[key] = graph.add_variable(known.path, is_data=not known.trainable and known.shape != ())
         return self._nodes[key]
 
     def with_nodes(self) -> list[tuple[KnownVariable, str]]:

@@ -40,8 +40,12 @@ class Causes:
         """Why the variable at `node` gets no gradient. `outputs` are the model outputs in which its values end."""
         broken = [found for chains in self._chains if chains.reaches(node) and (found := chains.first_block(node))]
         blocks = tuple(dict.fromkeys(block for block, _ in broken))
-        if outputs:
+        # A block that no layer made stands in the loss, which then does read the output, and gets no gradient of it.
+        in_the_loss = [found for found in broken if found[0].layer is None and found[0].reason != "outside-tape"]
+        if outputs and not in_the_loss:
             return unused_outputs(self._graph, outputs, blocks)
+        if in_the_loss:
+            return self._broken(*in_the_loss[0], blocks)
         if broken:
             return self._broken(*broken[0], blocks)
         if not any(True for _ in self._graph.consumers(node)):

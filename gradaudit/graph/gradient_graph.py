@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -58,7 +58,7 @@ class GradientGraph:
     ) -> str:
         """Add a tensor that an op makes, and return its id, which comes from layer or scope and the op's type.
 
-        `carries` says whether its type can carry a gradient; `is_data` that it differs from batch to batch by itself;
+        `carries` says whether its type can carry a gradient; `is_data` that it brings values in that are no weights;
         `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back.
         """
         place = layer or scope
@@ -77,8 +77,8 @@ class GradientGraph:
         )
         return node
 
-    def add_variable(self, path: str) -> str:
-        """Add a variable and return its id."""
+    def add_variable(self, path: str, *, is_data: bool = False) -> str:
+        """Add a variable and return its id. `is_data` says that it holds data, such as a replay buffer."""
         node = self._unique(f"variable:{path}")
         self.network.add_node(
             node,
@@ -89,7 +89,7 @@ class GradientGraph:
             path=path,
             tapes=None,
             carries=True,
-            is_data=False,
+            is_data=is_data,
             is_hub=False,
         )
         return node
@@ -142,7 +142,13 @@ class GradientGraph:
         return consumers
 
     def reach(
-        self, roots: Mapping[str, int], *, window: Window, flows: frozenset[Flow] = PASSES, with_zeros: bool = False
+        self,
+        roots: Mapping[str, int],
+        *,
+        window: Window,
+        flows: frozenset[Flow] = PASSES,
+        with_zeros: bool = False,
+        barred: Collection[str] = (),
     ) -> dict[str, int]:
         """From which roots each node is reached, as the union of the roots' bits.
 
@@ -153,6 +159,7 @@ class GradientGraph:
             window: which ops count.
             flows: the flows of the edges that are followed.
             with_zeros: follow also the edges along which TensorFlow hands back zeros for lack of a path.
+            barred: nodes that are not entered.
         """
         masks = dict(roots)
         waiting = deque(roots)
@@ -164,6 +171,8 @@ class GradientGraph:
                 continue
             mask = masks[node]
             for producer, edge in self.network.adj[node].items():
+                if producer in barred:
+                    continue
                 if edge["flow"] in flows and not edge["zeros"] or with_zeros and edge["zeros"]:
                     before = masks.get(producer, 0)
                     if before | mask != before:
@@ -194,6 +203,10 @@ class GradientGraph:
                     seen.add(consumer)
                     waiting.append(consumer)
         return seen
+
+    def passes(self, consumer: str, producer: str) -> bool:
+        """Whether the edge between two nodes passes a gradient."""
+        return bool(self.network.edges[consumer, producer]["flow"] == "passes")
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""

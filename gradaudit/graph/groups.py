@@ -68,8 +68,9 @@ def _parts(members: Sequence[Verdict]) -> list[list[Verdict]]:
 
 def _keys(verdict: Verdict) -> list[Hashable]:
     cause = verdict.cause
-    if verdict.outputs:
-        return [("output", output) for output in verdict.outputs]
+    outputs = _outputs(verdict)
+    if outputs:
+        return [("output", output) for output in outputs]
     if cause is None:
         return [("terms", verdict.terms, common_layer([verdict.path]).split("/")[0])]
     if cause.kind == "never-read":
@@ -77,10 +78,15 @@ def _keys(verdict: Verdict) -> list[Hashable]:
     return [(cause.kind, cause.op_type, cause.layer, cause.source)]
 
 
+def _outputs(verdict: Verdict) -> tuple[str, ...]:
+    """The outputs that an entry names: not where the loss reads them, and another thing is the cause."""
+    return verdict.outputs if verdict.cause is None else verdict.cause.outputs
+
+
 def _group(
     status: Status, members: list[Verdict], graph: GradientGraph, rule: str, sources: Mapping[str, Source | None]
 ) -> Group:
-    outputs = tuple(dict.fromkeys(output for verdict in members for output in verdict.outputs))
+    outputs = tuple(dict.fromkeys(output for verdict in members for output in _outputs(verdict)))
     terms = tuple(dict.fromkeys(term for verdict in members for term in verdict.terms))
     cause = _cause(members, outputs, graph)
     message, fix = _words(status, cause, outputs)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradaudit.graph.causes import Causes, not_watched
-from gradaudit.graph.gradient_graph import ANY_FLOW, PASSES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ANY_FLOW, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
 from gradaudit.graph.verdicts import Cause, Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
 
 
@@ -45,6 +45,8 @@ class ObjectiveFacts:
     asked: frozenset[str]
     watched: frozenset[str]
     zeros_for_none: bool
+    barred: frozenset[str] = frozenset()
+    """Nodes into which the gradients of task terms and penalties are not followed: those of participation terms."""
 
 
 class Judgement:
@@ -135,7 +137,11 @@ class _Walk:
         self.objective = objective
         window = objective.window
         bits = {term.node: 1 << position for position, term in enumerate(objective.terms)}
-        self.passing = graph.reach(bits, window=window, flows=PASSES)
+        participation = {term.node: bits[term.node] for term in objective.terms if term.kind == "participation"}
+        others = {node: bit for node, bit in bits.items() if node not in participation}
+        self.passing = graph.reach(others, window=window, barred=objective.barred)
+        for node, mask in graph.reach(participation, window=window).items():
+            self.passing[node] = self.passing.get(node, 0) | mask
         self._reached: Mapping[str, Mapping[str, int]] = {
             "passes": self.passing,
             "zero": graph.reach(bits, window=window, flows=PASSES_OR_ZERO),

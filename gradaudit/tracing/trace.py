@@ -84,7 +84,7 @@ def _trace_once(
     with Patches() as patches:
         patches.wrap(func_graph.FuncGraph, "_create_op_internal", _noting(origins))
         patches.wrap(Layer, "__call__", _entering(origins))
-        patches.wrap(polymorphic_function.Function, "__call__", _freshly_traced())
+        patches.wrap(polymorphic_function.Function, "__call__", _traced_apart())
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
@@ -116,17 +116,20 @@ def _entering(origins: Origins) -> Callable[..., Any]:
     return call_layer
 
 
-def _freshly_traced() -> Callable[..., Any]:
-    """Let a `tf.function` that was traced earlier be traced again, under the eyes of this trace."""
-    fresh: dict[int, tuple[Any, Any]] = {}
+def _traced_apart() -> Callable[..., Any]:
+    """Let copies of the user's `tf.function`s be traced instead of them.
+
+    One that was traced earlier would not be traced again under the eyes of this trace; and none may keep a trace in
+    which gradients were stood in for, or the training that follows would run that.
+    """
+    copies: dict[int, tuple[Any, Any]] = {}
 
     def call_function(original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
-        if id(function) not in fresh:
-            was_traced = function.experimental_get_tracing_count() > 0
-            fresh[id(function)] = (function, function._clone(None) if was_traced else function)
-            clone = fresh[id(function)][1]
-            fresh[id(clone)] = (clone, clone)
-        return original(fresh[id(function)][1], *arguments, **options)
+        if id(function) not in copies:
+            copy = function._clone(None)
+            copies[id(function)] = (function, copy)
+            copies[id(copy)] = (copy, copy)
+        return original(copies[id(function)][1], *arguments, **options)
 
     return call_function
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from gradaudit import Subject
-from tests.cases.case import DATA, case, descend, weight
+from tests.cases.case import case, descend, weight
 
 
 @case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("never-read", None)})
@@ -195,4 +195,23 @@ def complex_numbers() -> Subject:
     return descend(lambda x: tf.reduce_sum(x @ a * tf.abs(tf.signal.fft(tf.cast(x @ b, tf.complex64)))), [a, b])
 
 
-__all__ = ["DATA"]
+@case(connected="gate experts")
+def an_auxiliary_loss_injected_by_a_custom_gradient() -> Subject:
+    gate, experts = weight("gate"), weight("experts")
+
+    @tf.custom_gradient
+    def inject(activations, scores):
+        return tf.identity(activations), lambda upstream: (upstream, 0.01 * tf.ones_like(scores))
+
+    return descend(lambda x: tf.reduce_sum(inject(x @ experts, x @ gate)), [gate, experts])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"})
+def a_custom_gradient_that_returns_zeros() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.custom_gradient
+    def product(left, right):
+        return left * right, lambda upstream: (upstream * right, tf.zeros_like(right))
+
+    return descend(lambda x: tf.reduce_sum(product(x @ a, x @ b)), [a, b])

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from gradaudit import Subject
-from tests.cases.case import DATA, apply, case, descend, weight
+from tests.cases.case import DATA, apply, case, weight
 
 
 @case(connected="a", disconnected="b", cause={"b": ("outside-tape", "MatMul")})
@@ -295,4 +295,66 @@ def micro_batches_in_a_python_loop() -> Subject:
     return Subject(step, [tf.TensorSpec([4], tf.int32)])
 
 
-__all__ = ["descend"]
+@case(connected="a b")
+def gradients_that_a_function_returns() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ a @ b))
+        return tape.gradient(loss, [a, b])
+
+    return Subject(lambda x: apply(gradients(x), [a, b]), [DATA])
+
+
+@case(connected="a", disconnected="b")
+def loss_and_gradients_that_a_function_in_a_function_returns() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def loss_and_gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ a * tf.stop_gradient(x @ b)))
+        return loss, tape.gradient(loss, [a])
+
+    @tf.function
+    def step(x):
+        _, gradients = loss_and_gradients(x)
+        apply(gradients, [a])
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
+@case(connected="a b")
+def per_example_gradients_under_an_outer_tape() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        def norm(row):
+            with tf.GradientTape() as inner:
+                inner.watch(row)
+                score = tf.reduce_sum(tf.square(row[None] @ a @ b))
+            return tf.reduce_sum(tf.square(inner.gradient(score, row)))
+
+        with tf.GradientTape() as outer:
+            penalty = tf.reduce_mean(tf.map_fn(norm, x))
+        apply(outer.gradient(penalty, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a")
+def gradients_that_are_accumulated_in_a_loop() -> Subject:
+    a = weight("a")
+
+    @tf.function
+    def step(x):
+        total = tf.zeros([16, 16])
+        for i in tf.range(4):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.square(x[i : i + 1] @ a))
+            total += tape.gradient(loss, a)
+        a.assign_sub(0.01 * total)
+
+    return Subject(step, [DATA])

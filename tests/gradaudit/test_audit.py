@@ -92,6 +92,66 @@ def test_a_live_model_can_be_trained_after_its_audit() -> None:
     assert not np.array_equal(before["used/kernel"], model.get_layer("used").kernel.numpy())
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["the step", "a function in the step"])
+def test_a_function_can_be_trained_with_after_its_audit(inside: bool) -> None:
+    variable = tf.Variable(tf.ones((8, 2)), name="w")
+
+    @tf.function
+    def train(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ variable))
+        variable.assign_sub(0.1 * tape.gradient(loss, variable))
+        return loss
+
+    step = (lambda x: train(x)) if inside else train
+    assert statuses(audit(Subject(step, [tf.TensorSpec((4, 8))]))) == {"w": "connected"}
+    first, second = float(step(tf.ones((4, 8)))), float(step(tf.ones((4, 8))))
+    assert second < first
+
+
+def test_a_model_under_a_strategy_is_built_within_it() -> None:
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = two_heads()
+    assert statuses(audit(Subject.from_keras(model, (X, {"used": Y})))) == EXPECTED
+
+
+def test_a_loss_that_reads_an_output_through_argmax_is_blocked_there() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, name="logits")], name="m")
+
+        def loss(y: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
+            return keras.ops.mean(keras.ops.square(y - keras.ops.cast(keras.ops.argmax(p, axis=-1), "float32")))
+
+        model.compile("sgd", loss)
+        return Subject.from_keras(model, (X, np.zeros((4,))))
+
+    (group,) = audit(subject).groups
+    assert group.cause is not None
+    assert (group.cause.kind, group.cause.op_type) == ("blocked", "ArgMax")
+    assert "straight-through" in group.fix
+
+
+def test_a_function_that_is_traced_twice_to_make_its_variables_asks_for_its_gradients_once() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential([keras.layers.Dense(2)])
+
+        @tf.function
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(model(x))
+            for gradient, variable in zip(
+                tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True
+            ):
+                variable.value.assign_sub(gradient)
+
+        return Subject(step, [tf.TensorSpec((4, 8))])
+
+    result = audit(subject)
+    assert len(result.objectives) == 1
+    assert set(statuses(result).values()) == {"connected"}
+
+
 def test_a_model_that_is_not_built_is_built_as_fit_does_it() -> None:
     def subject() -> Subject:
         model = keras.Sequential([keras.layers.Dense(32), keras.layers.Dense(2)])
