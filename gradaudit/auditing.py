@@ -44,7 +44,8 @@ def audit(
     """Tell for every variable of a train step whether it will learn, and why not.
 
     Args:
-        subject: a Subject, or a callable without arguments that returns one; what it builds then takes no memory.
+        subject: a Subject, or a callable without arguments that returns one; what it builds then takes no memory,
+            and is of no use after the audit.
         scenario: the name of the scenario that this is, for the report.
         name: what the report calls the subject; its own name if left out.
         participation_scopes: name scopes of loss terms that exist only so that a gradient exists.

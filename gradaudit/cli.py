@@ -125,7 +125,9 @@ def main(context: click.Context) -> int:
     help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
     f"[default: the file's, or {','.join(DEFAULT_FAIL_ON)}]",
 )
-@click.option("--verify/--no-verify", default=False, help="Hold every verdict against TensorFlow's own tape.")
+@click.option(
+    "--verify/--no-verify", default=False, help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere."
+)
 def trace(
     subject: str | None,
     config: Path | None,

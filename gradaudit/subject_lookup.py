@@ -117,8 +117,9 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
+        places = " and in ".join(dict.fromkeys(str(place.resolve()) for place in (Path.cwd(), folder)))
         raise SubjectError(
-            f"There is no module {error.name!r}{_needed_by(error.name, name)}: looked in {Path.cwd()}, in {folder} "
+            f"There is no module {error.name!r}{_needed_by(error.name, name)}: looked in {places} "
             f"and among the installed packages{_nearest_module(error.name)}"
         ) from None
 

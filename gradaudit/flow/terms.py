@@ -10,7 +10,6 @@ from tensorflow.python.framework import tensor_util
 
 from gradaudit.flow.bodies import called_bodies
 from gradaudit.flow.opening import Opening
-from gradaudit.flow.variables import KnownVariable
 from gradaudit.graph.gradient_graph import PASSES, Window
 from gradaudit.graph.verdicts import Source, TermKind
 
@@ -19,7 +18,7 @@ _SUMS = frozenset({"AddV2", "Add", "AddN", "Pack"})
 _AROUND_ALL_LOSSES = "compile_loss"
 """The scope that Keras opens around what was given to `compile(loss=...)`; it names no term."""
 
-_QUOTIENTS = frozenset({"RealDiv", "Div"})
+_QUOTIENTS = frozenset({"RealDiv", "Div", "DivNoNan"})
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,16 @@ def loss_terms(
     """
     addends = _merged(_Splitter(opening, window).split(targets))
     named: dict[str, list[Addend]] = {}
+    kinds: dict[str, TermKind] = {}
     shared = _shared_scopes([addend.scope for addend in addends])
     for addend in addends:
+        kind = _kind(opening, addend, participation_scopes)
         name = _scope_name(addend, shared, participation_scopes)
-        named.setdefault(name or _unused(_place_name(opening, addend), named), []).append(addend)
-    terms = [_term(opening, name, parts, participation_scopes) for name, parts in named.items()]
+        if name is None or kinds.get(name, kind) != kind:
+            name = _unused(_place_name(opening, addend, kind), named)
+        named.setdefault(name, []).append(addend)
+        kinds[name] = kind
+    terms = [_term(name, kinds[name], parts) for name, parts in named.items()]
     return tuple(terms + _enclosed(opening, terms, window, participation_scopes))
 
 
@@ -231,12 +235,11 @@ def _scope_name(addend: Addend, shared: int, participation_scopes: Collection[st
     return own[0] if own else None
 
 
-def _place_name(opening: Opening, addend: Addend) -> str:
-    """What to call an addend without a scope: its line, or the weights that it is computed from."""
-    if addend.source is not None:
-        return str(addend.source)
-    paths = [known.path for known in _weights_read(opening, opening.graph.cone([addend.node]))]
-    return f"penalty on {paths[0] if len(paths) == 1 else f'{len(paths)} variables'}" if paths else addend.node
+def _place_name(opening: Opening, addend: Addend, kind: TermKind) -> str:
+    """What to call an addend without a scope of its own: its line, or the weights that it is a penalty on."""
+    if kind == "penalty" and (paths := _weights_read(opening, opening.graph.cone([addend.node]))):
+        return f"penalty on {paths[0] if len(paths) == 1 else f'{len(paths)} variables'}"
+    return str(addend.source or addend.node)
 
 
 def _unused(name: str, taken: Collection[str]) -> str:
@@ -247,27 +250,28 @@ def _unused(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def _term(opening: Opening, name: str, parts: Sequence[Addend], participation_scopes: Collection[str]) -> LossTerm:
+def _term(name: str, kind: TermKind, parts: Sequence[Addend]) -> LossTerm:
     weights = {part.weight for part in parts}
     return LossTerm(
         name=name,
-        kind=_kind(opening, parts, participation_scopes),
+        kind=kind,
         weight=weights.pop() if len(weights) == 1 else None,
         source=parts[0].source,
         parts=tuple(part.node for part in parts),
     )
 
 
-def _kind(opening: Opening, parts: Sequence[Addend], participation_scopes: Collection[str]) -> TermKind:
-    if all(_participation_name(part.scope, participation_scopes) is not None for part in parts):
+def _kind(opening: Opening, addend: Addend, participation_scopes: Collection[str]) -> TermKind:
+    if _participation_name(addend.scope, participation_scopes) is not None:
         return "participation"
-    cone = opening.graph.cone(part.node for part in parts)
+    cone = opening.graph.cone([addend.node])
     reads_data = any(opening.graph.facts(node)["is_data"] for node in cone)
     return "penalty" if _weights_read(opening, cone) and not reads_data else "task"
 
 
-def _weights_read(opening: Opening, cone: Collection[str]) -> list[KnownVariable]:
-    return [known for known, node in opening.variables.with_nodes() if known.trainable and node in cone]
+def _weights_read(opening: Opening, cone: Collection[str]) -> list[str]:
+    """The paths of the variables that train in what an addend is computed from."""
+    return [known.path for known, node in opening.variables.with_nodes() if known.trainable and node in cone]
 
 
 def _plain(scope: str) -> str:

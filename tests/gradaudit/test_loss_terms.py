@@ -122,3 +122,21 @@ def test_a_loss_scale_changes_no_weight() -> None:
         return Subject.from_keras(model, (X, {"a": Y, "b": Y}))
 
     assert {name: term.weight for name, term in terms(subject).items()} == {"mse": 2.0, "mae": 0.5}
+
+
+def test_a_penalty_inside_a_loss_of_compile_is_a_term_of_its_own() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="head")], name="m")
+
+        def mse_with_penalty(y: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
+            return keras.losses.mean_squared_error(y, p) + 1e-4 * keras.ops.sum(
+                keras.ops.square(model.layers[-1].kernel)
+            )
+
+        model.compile("adam", mse_with_penalty)
+        return Subject.from_keras(model, (X, Y))
+
+    assert {name: (term.kind, term.trains) for name, term in terms(subject).items()} == {
+        "mse_with_penalty": ("task", 2),
+        "penalty on m/head/kernel": ("penalty", 1),
+    }
