@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ def commands() -> None:
 @click.option("--steps", type=click.IntRange(min=1), help="Train for so many steps; the file's train.steps if not.")
 def train_command(config: Path, scenario: str | None, overrides: tuple[str, ...], steps: int | None) -> None:
     """Train on generated batches, and print each step's loss with its terms."""
+    # Of TensorFlow's log errors alone, so that the losses can be read; whoever has set a level gets it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras and its backend take seconds to import: not for --help.
     from xtts.subject import read_config
     from xtts.training.loop import train
