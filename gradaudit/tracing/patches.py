@@ -7,6 +7,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import keras
+import tensorflow as tf
+
+from gradaudit.errors import TraceError
+
 
 class Patches:
     """Replaces attributes; as a context manager it puts them back, in reverse order, whatever happens."""
@@ -21,7 +26,17 @@ class Patches:
         self._undo.close()
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
-        """Let calls of `owner.name` go to `wrapper`, which gets the original and then the call's arguments."""
+        """Let calls of `owner.name` go to `wrapper`, which gets the original and then the call's arguments.
+
+        Raises:
+            TraceError: this release of TensorFlow or Keras has no such attribute.
+        """
+        if name not in owner.__dict__:
+            versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+            raise TraceError(
+                f"{owner.__name__}.{name} is not there in {versions}, and gradaudit has to listen to it. Report it, and "
+                "meanwhile use the releases that gradaudit's requirements.lock pins."
+            )
         original = owner.__dict__[name]
         called = original.__func__ if isinstance(original, staticmethod) else original
 
