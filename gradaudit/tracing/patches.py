@@ -34,7 +34,7 @@ class Patches:
         if name not in owner.__dict__:
             versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
             raise TraceError(
-                f"{owner.__name__}.{name} is not there in {versions}, and gradaudit has to listen to it. Report it, and "
+                f"{owner.__name__}.{name} is not there in {versions}, and gradaudit needs it. Report this, and "
                 "meanwhile use the releases that gradaudit's requirements.lock pins."
             )
         original = owner.__dict__[name]
