@@ -190,21 +190,24 @@ class Opening:
             self._open(frame, op, [frame.nodes[id(op), output.value_index] for output in op.outputs], bodies)
 
     def _add_tensor(self, frame: Frame, op: Any, output: Any) -> str:
-        origin = self._trace.origins.of(op)
-        node = self.graph.add_op(
-            op.type,
-            scope=op.name.rpartition("/")[0],
-            layer=origin.layer,
-            source=origin.source,
-            tapes=self._tapes_of(op) if frame.is_root else None,
-            carries=carries_gradient(output),
-            is_data=self._is_data(frame, op, output),
-        )
+        is_data = self._is_data(frame, op, output)
+        node = self._add_node(frame, op, carries=carries_gradient(output), is_data=is_data)
         frame.nodes[id(op), output.value_index] = node
         self.places[node] = Place(frame, output)
         if id(op) in self._trace.gradient_calls.stand_ins:
             self._stand_ins[node] = self._trace.gradient_calls.stand_ins[id(op)]
         return node
+
+    def _add_node(self, frame: Frame, op: Any, **facts: bool) -> str:
+        origin = self._trace.origins.of(op)
+        return self.graph.add_op(
+            op.type,
+            scope=op.name.rpartition("/")[0],
+            layer=origin.layer,
+            source=origin.source,
+            tapes=self._tapes_of(op) if frame.is_root else None,
+            **facts,
+        )
 
     def _tapes_of(self, op: Any) -> frozenset[str]:
         return frozenset(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
@@ -283,16 +286,7 @@ class Opening:
         consumers = [node for node in nodes if self.graph.facts(node)["carries"]]
         if not trainable or not consumers:
             return
-        origin = self._trace.origins.of(op)
-        hub = self.graph.add_op(
-            op.type,
-            scope=op.name.rpartition("/")[0],
-            layer=origin.layer,
-            source=origin.source,
-            tapes=self._tapes_of(op) if frame.is_root else None,
-            carries=True,
-            is_hub=True,
-        )
+        hub = self._add_node(frame, op, carries=True, is_hub=True)
         for node in consumers:
             self.graph.connect(node, hub, "blocked", zeros=True)
         for argument in trainable:

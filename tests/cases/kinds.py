@@ -16,8 +16,12 @@ def participation(x: tf.Tensor, variable: tf.Variable) -> tf.Tensor:
 @case(connected="a b")
 def collocation_points_are_data() -> Subject:
     a, b = weight("a", 1, 16), weight("b", 16, 1)
-    points = lambda: tf.linspace(0.0, 1.0, 8)[:, None]  # noqa: E731  # as short as it is
-    return descend(lambda: tf.reduce_mean(tf.square(tf.tanh(points() @ a) @ b - 1.0)), [a, b], inputs=[])
+
+    def loss():
+        points = tf.linspace(0.0, 1.0, 8)[:, None]
+        return tf.reduce_mean(tf.square(tf.tanh(points @ a) @ b - 1.0))
+
+    return descend(loss, [a, b], inputs=[])
 
 
 @case(connected="a")
