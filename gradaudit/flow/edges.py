@@ -129,7 +129,7 @@ def _folded(scratch: Any, op: Any, values: Sequence[Value | None]) -> dict[tuple
         if value is not None:
             known[id(internal.op), 0] = value
     for inner in scratch.get_operations():
-        if inner.type != "Placeholder" and not has_custom_gradient(inner):
+        if inner.type != "Placeholder":
             results = fold(inner, [known.get((id(tensor.op), tensor.value_index)) for tensor in inner.inputs])
             known.update({(id(inner), index): value for index, value in enumerate(results) if value is not None})
     return known

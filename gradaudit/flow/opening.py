@@ -186,7 +186,7 @@ class Opening:
             return
         producers = [self.node(frame, tensor) for tensor in op.inputs]
         is_custom = has_custom_gradient(op)
-        if not is_custom:
+        if not is_custom:  # which may pass a gradient to what a constant result is computed from
             self._fold(op, nodes, producers)
         for node, row in zip(nodes, self._flows(op, producers), strict=True):
             is_known = node in self._values
