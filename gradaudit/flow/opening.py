@@ -189,12 +189,12 @@ class Opening:
         if not is_custom:  # which may pass a gradient to what a constant result is computed from
             self._fold(op, nodes, producers)
         for node, row in zip(nodes, self._flows(op, producers), strict=True):
-            is_known = node in self._values
             for producer, flow in zip(producers, row, strict=True):
                 # Zeros from a custom gradient stand for a path that it does not have, as in `recompute_grad`.
                 zeros = is_custom and flow == "zero"
                 # What does not change with what it is computed from has a gradient of zero: a softmax over one key.
-                flow = "zero" if is_known and flow == "passes" else flow
+                is_fixed_here = node in self._values and producer not in self._values
+                flow = "zero" if is_fixed_here and flow == "passes" else flow
                 self.graph.connect(node, producer, "blocked" if zeros else flow, zeros=zeros)
 
     def _flows(self, op: Any, producers: list[str]) -> Matrix:

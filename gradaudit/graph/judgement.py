@@ -92,10 +92,16 @@ class Judgement:
             tape=self._tape(facts.node),
             terms=tuple(dict.fromkeys(term.name for walk in self._walks for term in walk.terms_of(facts.node))),
             outputs=outputs,
-            cause=self._cause(facts, outputs) if status == "disconnected" else None,
+            cause=self._cause(facts, status, outputs),
         )
 
-    def _cause(self, facts: VariableFacts, outputs: tuple[str, ...]) -> Cause:
+    def _cause(self, facts: VariableFacts, status: Status, outputs: tuple[str, ...]) -> Cause | None:
+        if status == "zero-gradient":
+            return self._causes.of_zero(facts.node)
+        if status == "opaque":
+            return self._causes.of_opaque(facts.node)
+        if status != "disconnected":
+            return None
         for walk in self._walks:
             if facts.node in walk.objective.asked - walk.objective.watched and facts.node in walk.passing:
                 return not_watched(walk.objective.source)

@@ -40,23 +40,24 @@ class Block:
     """One step of a path that passes no gradient.
 
     `reason` is "no-gradient" for an op whose gradient function returns None, "zero" for one that returns zeros,
-    "outside-tape" for an op that the tape did not record, "opaque" for one that has no registered gradient.
+    "outside-tape" for an op that the tape did not record, "opaque" for one that has no registered gradient,
+    "unread-element" for one that puts elements together of which only others are read.
     """
 
     op_type: str
-    reason: Literal["no-gradient", "zero", "outside-tape", "opaque"]
+    reason: Literal["no-gradient", "zero", "outside-tape", "opaque", "unread-element"]
     layer: str | None
     source: Source | None
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a variable gets no gradient, and what to do.
+    """Why a variable gets no gradient, or one that is always zero, and what to do.
 
     `outputs` are the model outputs in which its values end; `layer` and `source` say where the path ends;
     `chain` is the shortest way from the loss to the break, as node ids of the graph, up to the first tensor that gets
     no gradient;
-    `blocks` are the places where other ways to the loss are broken.
+    `blocks` are the places where the ways to the loss are broken, that of the best one first.
     """
 
     kind: CauseKind
