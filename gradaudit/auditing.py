@@ -21,6 +21,7 @@ from gradaudit.subject import Subject
 from gradaudit.tracing.gradient_calls import GradientCall
 from gradaudit.tracing.making import Made, watched_making
 from gradaudit.tracing.trace import Trace, trace_step
+from gradaudit.tracing.unbuilt import unbuilt_layers
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
 from gradaudit.user_code import user_errors
 
@@ -109,9 +110,9 @@ class _Attempt:
                     verify=self._verify,
                 )
         with self._phase("analyse"):
-            return self._judged(subject, trace, openings[-1], weightless)
+            return self._judged(subject, trace, openings[-1], made, weightless)
 
-    def _judged(self, subject: Subject, trace: Trace, opening: Opening, weightless: bool) -> Audit:
+    def _judged(self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool) -> Audit:
         universe = _universe(subject)
         if universe is not None and not any(variable.trainable for variable in universe):
             raise TraceError(_NOTHING_TO_TRAIN)
@@ -143,7 +144,7 @@ class _Attempt:
             objectives=judgement.objectives(facts),
             variables=verdicts,
             groups=groups,
-            findings=find(groups),
+            findings=find(groups, unbuilt_layers(_roots(subject, trace), made)),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,
             notes=(*self._notes, *_notes(subject, trace, facts, objectives)),
@@ -194,6 +195,11 @@ def _opened(trace: Trace, variables: Variables, made: Made, openings: list[Openi
 
     openings.append(Opening(trace, variables.forgetting_nodes(later), Edges()))
     return openings[-1]
+
+
+def _roots(subject: Subject, trace: Trace) -> list[Any]:
+    """The model that is trained, or the layers that the step calls, outermost first."""
+    return list(trace.origins.called.values()) if subject.model is None else [subject.model]
 
 
 def _model_variables(subject: Subject) -> Sequence[Any]:
