@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import networkx
 
+from gradaudit.graph.parts import WHOLE, Part, Selection
 from gradaudit.graph.verdicts import Block, Source
 
 Flow = Literal["passes", "zero", "opaque", "blocked"]
@@ -30,6 +31,12 @@ class Window:
     tape: str | None
 
 
+Selections = Callable[[str, str], "Iterable[Selection]"]
+
+_MOST_PARTS = 32
+"""A tensor of which more parts than this are of interest counts as a whole."""
+
+
 class GradientGraph:
     """Tensors of a traced step as nodes, edges from consumer to producer.
 
@@ -38,10 +45,14 @@ class GradientGraph:
     path; along it TensorFlow hands back zeros all the same, as a call does for everything that its function captures.
     Every node carries `tapes`, the names of the tapes that recorded its op, or None inside a function's body, which is
     differentiated as a whole.
+
+    `selections` tells which part of a producer is behind a part of a consumer: one selection for each time that it is
+    read. It is asked where only a part is of interest, or where the consumer `narrows`: a slice reads a part.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, selections: Selections | None = None) -> None:
         self.network = networkx.DiGraph()
+        self._selections = selections
         self._counts: dict[str, int] = {}
 
     def add_op(
@@ -55,11 +66,13 @@ class GradientGraph:
         carries: bool,
         is_data: bool = False,
         is_hub: bool = False,
+        narrows: bool = False,
     ) -> str:
         """Add a tensor that an op makes, and return its id, which comes from layer or scope and the op's type.
 
         `carries` says whether its type can carry a gradient; `is_data` that it brings values in that are no weights;
-        `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back.
+        `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back; `narrows` that the
+        op reads but a part of something.
         """
         place = layer or scope
         node = self._unique(f"{place}/{op_type}" if place else op_type)
@@ -74,6 +87,7 @@ class GradientGraph:
             carries=carries,
             is_data=is_data,
             is_hub=is_hub,
+            narrows=narrows,
         )
         return node
 
@@ -91,6 +105,7 @@ class GradientGraph:
             carries=True,
             is_data=is_data,
             is_hub=False,
+            narrows=False,
         )
         return node
 
@@ -148,6 +163,7 @@ class GradientGraph:
         window: Window,
         flows: frozenset[Flow] = PASSES,
         with_zeros: bool = False,
+        by_element: bool = True,
         barred: Collection[str] = (),
     ) -> dict[str, int]:
         """From which roots each node is reached, as the union of the roots' bits.
@@ -159,9 +175,11 @@ class GradientGraph:
             window: which ops count.
             flows: the flows of the edges that are followed.
             with_zeros: follow also the edges along which TensorFlow hands back zeros for lack of a path.
+            by_element: stop where none of the elements that count is made from the producer, as at a stack of which
+                only another slice is read. TensorFlow does not: it hands back zeros there.
             barred: nodes that are not entered.
         """
-        masks = dict(roots)
+        reached: dict[str, dict[Part, int]] = {root: {WHOLE: bit} for root, bit in roots.items()}
         waiting = deque(roots)
         queued = set(roots)
         while waiting:
@@ -169,18 +187,31 @@ class GradientGraph:
             queued.discard(node)
             if not self.is_in(window, node):
                 continue
-            mask = masks[node]
+            parts = list(reached[node].items())
             for producer, edge in self.network.adj[node].items():
                 if producer in barred:
                     continue
-                if edge["flow"] in flows and not edge["zeros"] or with_zeros and edge["zeros"]:
-                    before = masks.get(producer, 0)
-                    if before | mask != before:
-                        masks[producer] = before | mask
-                        if producer not in queued:
-                            queued.add(producer)
-                            waiting.append(producer)
-        return masks
+                if edge["flow"] in flows and not edge["zeros"]:
+                    behind = self._behind(node, producer, parts) if by_element else parts
+                elif with_zeros and edge["zeros"]:
+                    behind = parts
+                else:
+                    continue
+                if _entered(reached.setdefault(producer, {}), behind) and producer not in queued:
+                    queued.add(producer)
+                    waiting.append(producer)
+        return {node: mask for node, parts in reached.items() if (mask := _union(parts))}
+
+    def _behind(self, consumer: str, producer: str, parts: list[tuple[Part, int]]) -> list[tuple[Part, int]]:
+        """The parts of a producer behind some parts of a consumer."""
+        if self._selections is None or not self.facts(consumer)["narrows"] and len(parts) == 1 and parts[0][0] == WHOLE:
+            return [(WHOLE, mask) for _, mask in parts]
+        return [
+            (behind, mask)
+            for selection in self._selections(consumer, producer)
+            for part, mask in parts
+            if (behind := selection(part)) is not None
+        ]
 
     def cone(self, roots: Iterable[str]) -> set[str]:
         """Everything that the roots are computed from, in whatever way."""
@@ -261,6 +292,7 @@ class GradientGraph:
             carries=True,
             is_data=False,
             is_hub=False,
+            narrows=False,
             **{"label": name, **facts},
         )
         return node
@@ -268,6 +300,29 @@ class GradientGraph:
     def _unique(self, wanted: str) -> str:
         count = self._counts[wanted] = self._counts.get(wanted, 0) + 1
         return wanted if count == 1 else f"{wanted}#{count}"
+
+
+def _entered(reached: dict[Part, int], parts: Iterable[tuple[Part, int]]) -> bool:
+    """Add parts to those of a tensor that are reached already; returns whether any is new."""
+    is_new = False
+    for part, mask in parts:
+        mask &= ~reached.get(WHOLE, 0)
+        before = reached.get(part, 0)
+        if before | mask != before:
+            reached[part] = before | mask
+            is_new = True
+    if len(reached) > _MOST_PARTS:
+        union = _union(reached)
+        reached.clear()
+        reached[WHOLE] = union
+    return is_new
+
+
+def _union(parts: Mapping[Part, int]) -> int:
+    union = 0
+    for mask in parts.values():
+        union |= mask
+    return union
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class _Walk:
             "passes": self.passing,
             "zero": graph.reach(bits, window=window, flows=PASSES_OR_ZERO),
             "opaque": graph.reach(bits, window=window, flows=PASSES_OR_OPAQUE),
-            "tape": graph.reach(bits, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True),
+            "tape": graph.reach(bits, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True, by_element=False),
         }
 
     def is_reached(self, node: str, kind: str) -> bool:
