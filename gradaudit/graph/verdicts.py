@@ -138,8 +138,17 @@ class Group:
 
 
 @dataclass(frozen=True)
+class UnbuiltLayer:
+    """A layer that is part of a model, and that nobody called. `source` is the line that made it."""
+
+    path: str
+    kind: str
+    source: Source | None
+
+
+@dataclass(frozen=True)
 class Finding:
-    """A rule's word on a group of variables."""
+    """A rule's word on a group of variables, or on something that has none."""
 
     rule: str
     severity: Severity

@@ -105,6 +105,7 @@ def _noting(origins: Origins) -> Callable[..., Any]:
 def _entering(origins: Origins) -> Callable[..., Any]:
     def call_layer(original: Callable[..., Any], layer: Any, *arguments: Any, **options: Any) -> Any:
         origins.layers.append(layer)
+        origins.called[id(layer)] = layer
         try:
             outputs = original(layer, *arguments, **options)
         finally:
