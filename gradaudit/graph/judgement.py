@@ -99,9 +99,6 @@ class Judgement:
             cause=self._cause(facts, status, outputs),
         )
 
-            cause=self._cause(facts, status, outputs),
-        )
-
     def is_untracked(self, facts: VariableFacts) -> bool:
         """Whether a loss depends on a variable that no gradient call asks for."""
         return self._status(facts) == "untracked"
