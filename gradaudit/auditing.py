@@ -16,6 +16,7 @@ from gradaudit.flow.variables import KnownVariable, Variables
 from gradaudit.graph.groups import group
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.report import Audit
+from gradaudit.probing import probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.gradient_calls import GradientCall
@@ -40,6 +41,7 @@ def audit(
     name: str | None = None,
     participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
     verify: bool = False,
+    probe: int = 0,
     progress: _Progress | None = None,
 ) -> Audit:
     """Tell for every variable of a train step whether it will learn, and why not.
@@ -51,22 +53,33 @@ def audit(
         name: what the report calls the subject; its own name if left out.
         participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
         verify: also ask TensorFlow's own tape, and compare.
-        progress: called with the name of each phase as it begins: "build", "trace", "analyse".
+        probe: also run this many real steps, on the subject's batches or on random values, with weights that are moved
+            off zero, and compare. It takes a callable, because it changes the weights of what that returns.
+        progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
 
     Raises:
         SubjectError: the subject is no subject.
         TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables.
-        DisagreementError: with `verify`, if TensorFlow contradicts a verdict.
+        DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
     """
-    if isinstance(subject, Subject):
-        return _Attempt(scenario, name, participation_scopes, verify, progress).run(lambda: subject, weightless=False)
-    if not callable(subject):
+    if isinstance(subject, Subject) and probe:
+        raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
+    if not isinstance(subject, Subject) and not callable(subject):
         raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
+
+    def attempt(make_subject: Callable[[], Subject], weightless: bool, *notes: str) -> Audit:
+        way = _Attempt(scenario, name, participation_scopes, verify, probe, progress, notes)
+        return way.run(make_subject, weightless=weightless)
+
+    if isinstance(subject, Subject):
+        return attempt(lambda: subject, False)
+    if probe:
+        return attempt(subject, False)
     try:
-        return _Attempt(scenario, name, participation_scopes, verify, progress).run(subject, weightless=True)
+        return attempt(subject, True)
     except WeightlessReadError as read:
         note = f"weights were allocated, because {read}"
-    return _Attempt(scenario, name, participation_scopes, verify, progress, (note,)).run(subject, weightless=False)
+    return attempt(subject, False, note)
 
 
 class _Attempt:
@@ -78,13 +91,15 @@ class _Attempt:
         name: str | None,
         participation_scopes: Sequence[str],
         verify: bool,
+        probe: int,
         progress: _Progress | None,
-        notes: tuple[str, ...] = (),
+        notes: tuple[str, ...],
     ) -> None:
         self._scenario = scenario
         self._name = name
         self._participation_scopes = frozenset(participation_scopes)
         self._verify = verify
+        self._probe = probe
         self._progress = progress
         self._notes = notes
         self._seconds: dict[str, float] = {}
@@ -110,9 +125,16 @@ class _Attempt:
                     verify=self._verify,
                 )
         with self._phase("analyse"):
-            return self._judged(subject, trace, openings[-1], made, weightless)
+            audit, variables_judged = self._judged(subject, trace, openings[-1], made, weightless)
+        if not self._probe:
+            return audit
+        with self._phase("probe"):
+            return probed(audit, subject, variables_judged, self._probe)
 
-    def _judged(self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool) -> Audit:
+    def _judged(
+        self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool
+    ) -> tuple[Audit, list[KnownVariable]]:
+        """The audit, and the variables that it is about."""
         universe = _universe(subject)
         if universe is not None and not any(variable.trainable for variable in universe):
             raise TraceError(_NOTHING_TO_TRAIN)
@@ -138,7 +160,7 @@ class _Attempt:
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
         groups = group(verdicts, opening.graph, RULE_CODES)
-        return Audit(
+        audit = Audit(
             subject=self._name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self._scenario,
             objectives=judgement.objectives(facts),
@@ -151,6 +173,8 @@ class _Attempt:
             weights_allocated=not weightless,
             seconds=self._seconds,
         )
+        by_node = {node: known for known, node in opening.variables.with_nodes()}
+        return audit, [by_node[fact.node] for fact in facts]
 
     def _objective(self, opening: Opening, call: GradientCall, position: int) -> ObjectiveFacts:
         name = "loss" if position == 0 else f"loss {position + 1}"

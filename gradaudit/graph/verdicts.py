@@ -16,6 +16,7 @@ Status = Literal[
     "frozen",
 ]
 TapeAnswer = Literal["tensor", "zeros", "none", "not-asked"]
+ProbeAnswer = Literal["non-zero", "zero", "not-asked"]
 CauseKind = Literal["never-read", "dead-end", "blocked", "outside-tape"]
 TermKind = Literal["task", "participation", "penalty"]
 Severity = Literal["error", "warning", "note"]
@@ -105,6 +106,8 @@ class Verdict:
     outputs: tuple[str, ...] = ()
     """The named model outputs that its values reach, on paths that pass a gradient."""
     cause: Cause | None = None
+    probe: ProbeAnswer | None = None
+    """What the gradient was in the steps that were really run, if any were."""
 
     @property
     def parameters(self) -> int:
