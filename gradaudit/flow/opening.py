@@ -74,7 +74,7 @@ class Opening:
         """
         with self._trace.gradient_calls.ignored():
             self.extend(call.graph)
-        window = window_of(call)
+        window = self.window(call)
         roots = dict.fromkeys(self.targets(call), 1)
         reached = self.graph.reach(
             roots, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True, by_element=False
@@ -118,6 +118,11 @@ class Opening:
         TensorFlow traces a function that makes variables twice, and throws the first of its graphs away.
         """
         return call.graph is self._trace.graph or id(call.graph) in self._called
+
+    def window(self, call: GradientCall) -> Window:
+        """Which ops count for a gradient call."""
+        constants = frozenset(self.node(self._root, tensor) for tensor in call.constants)
+        return Window(None if call.tape is None else call.tape.name, constants)
 
     def targets(self, call: GradientCall) -> list[str]:
         """The nodes of the tensors that `call` differentiates."""
@@ -362,8 +367,3 @@ class Opening:
 def _kept(body: Any) -> list[bool]:
     """Which inputs of a loop's body are its results as they are."""
     return [result is given for given, result in zip(body.inputs, body.outputs, strict=True)]
-
-
-def window_of(call: GradientCall) -> Window:
-    """Which ops count for a gradient call."""
-    return Window(None if call.tape is None else call.tape.name)
