@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +53,9 @@ def probe(
     """
     counts = _Counts()
     numbers = np.random.default_rng(0)
-    with Patches() as patches:
+    with Patches() as patches, warnings.catch_warnings():
+        # What Keras would warn of is what the audit tells.
+        warnings.filterwarnings("ignore", message="Gradients do not exist")
         patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
         counts.install(patches)
         what_failed = "The probe's step fails (give the subject a real batch, if random values are what it cannot take)"
