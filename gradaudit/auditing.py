@@ -14,6 +14,7 @@ from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
 from gradaudit.graph.groups import group
+from gradaudit.graph.idle_terms import idle_terms
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.report import Audit
 from gradaudit.probing import probed
@@ -160,13 +161,20 @@ class _Attempt:
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
         groups = group(verdicts, opening.graph, RULE_CODES)
+        found = judgement.objectives(facts)
+        training = {fact.node: fact.path for fact in facts if fact.trainable}
+        inner = [facts.node for facts, call in zip(objectives, calls, strict=True) if opening.is_inner(call)]
         audit = Audit(
             subject=self._name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self._scenario,
-            objectives=judgement.objectives(facts),
+            objectives=found,
             variables=verdicts,
             groups=groups,
-            findings=find(groups, unbuilt_layers(_roots(subject, trace), made)),
+            findings=find(
+                groups,
+                unbuilt_layers(_roots(subject, trace), made),
+                idle_terms(opening.graph, objectives, found, training, inner),
+            ),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,
             notes=(*self._notes, *_notes(subject, trace, facts, objectives)),

@@ -134,12 +134,19 @@ class Opening:
         """The nodes of all gradients that the step got, stood in for or real."""
         nodes = list(self._stand_ins)
         for call in self._trace.calls:
-            for result in call.results:
-                tensor = getattr(result, "values", result)
-                key = (id(tensor.op), tensor.value_index) if hasattr(tensor, "value_index") else None
-                if key in self._root.nodes:
-                    nodes.append(self._root.nodes[key])
+            nodes += self.results(call)
         return nodes
+
+    def results(self, call: GradientCall) -> list[str]:
+        """The nodes of what a gradient call returned."""
+        tensors = [getattr(result, "values", result) for result in call.results]
+        keys = [(id(tensor.op), tensor.value_index) for tensor in tensors if hasattr(tensor, "value_index")]
+        return [self._root.nodes[key] for key in keys if key in self._root.nodes]
+
+    def is_inner(self, call: GradientCall) -> bool:
+        """Whether what a gradient call returned is a part of another loss, as of a gradient penalty."""
+        others = [target for other in self._trace.calls if other is not call for target in self.targets(other)]
+        return not self.graph.cone(others).isdisjoint(self.results(call))
 
     def _answer(self, call: GradientCall, handle: Any, reached: dict[str, int]) -> Answer:
         known = self.variables.of_handle(handle)

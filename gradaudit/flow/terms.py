@@ -49,9 +49,11 @@ def loss_terms(
 
     A term is named after the first name scope that tells it from the others, and addends of one name are one term;
     without a scope every addend is a term, named after the line that computes it. It is a participation term if one of
-    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone.
+    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone. A constant is a term
+    only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
     """
-    addends = _merged(_Splitter(opening, window).split(targets))
+    splitter = _Splitter(opening, window)
+    addends = _merged(splitter.split(targets))
     named: dict[str, list[Addend]] = {}
     kinds: dict[str, TermKind] = {}
     shared = _shared_scopes([addend.scope for addend in addends])
@@ -62,7 +64,11 @@ def loss_terms(
             name = _unused(_place_name(opening, addend, kind), named)
         named.setdefault(name, []).append(addend)
         kinds[name] = kind
-    terms = [_term(name, kinds[name], parts) for name, parts in named.items()]
+    for constant in splitter.constants:
+        name = _scope_beside(constant.scope, addends, shared)
+        if name is not None and name not in kinds:
+            named.setdefault(name, []).append(constant)
+    terms = [_term(name, kinds.get(name, "task"), parts) for name, parts in named.items()]
     return tuple(terms + _enclosed(opening, terms, window, participation_scopes))
 
 
@@ -83,6 +89,8 @@ class _Splitter:
         self._window = window
         trainable = [node for known, node in opening.variables.with_nodes() if known.trainable]
         self._learned = opening.graph.dependents(trainable, flows=PASSES)
+        self.constants: list[Addend] = []
+        """Constants that were met among the addends, which are no addends of their own."""
 
     def split(self, targets: Iterable[str], weight: float = 1.0) -> list[Addend]:
         """The addends of the sum of `targets`, each times `weight`."""
@@ -97,9 +105,9 @@ class _Splitter:
             scaled = self._scaled_sum(node, weight)
             if scaled is not None:
                 addends += scaled
-            elif not self._is_constant(node):
-                facts = self._opening.graph.facts(node)
-                addends.append(Addend(node, weight, facts["scope"], facts["source"]))
+            else:
+                addend = Addend(node, weight, self._scope(node), self._opening.graph.facts(node)["source"])
+                (self.constants if self._is_constant(node) else addends).append(addend)
         return addends
 
     def _parts(self, node: str, weight: float) -> list[tuple[str, float]] | None:
@@ -169,6 +177,12 @@ class _Splitter:
         op = place.tensor.op
         return op, [self._opening.node(place.frame, tensor) for tensor in op.inputs]
 
+    def _scope(self, node: str) -> str:
+        """The scope of a tensor; a Python number's is that of the sum for which TensorFlow made a tensor of it."""
+        scope = str(self._opening.graph.facts(node)["scope"])
+        consumers = self._opening.places[node].tensor.consumers()
+        return scope.rpartition("/")[0] if any(op.name == scope for op in consumers) else scope
+
     def _is_constant(self, node: str) -> bool:
         return _constant(self._opening.places[node].tensor) is not None
 
@@ -232,6 +246,15 @@ def _scope_name(addend: Addend, shared: int, participation_scopes: Collection[st
     own = scopes[shared:] or scopes[-1:]
     if len(own) > 1 and own[0] == _AROUND_ALL_LOSSES:
         own = own[1:]
+    return own[0] if own else None
+
+
+def _scope_beside(scope: str, addends: Sequence[Addend], shared: int) -> str | None:
+    """The first scope that tells a constant from the addends around it; None if none of its scopes is its own."""
+    around = addends[0].scope.split("/")[:shared] if addends else []
+    scopes = [part for part in scope.split("/") if part]
+    own = scopes[shared:] if scopes[:shared] == around else []
+    own = own[1:] if own[:1] == [_AROUND_ALL_LOSSES] else own
     return own[0] if own else None
 
 

@@ -150,6 +150,15 @@ class UnbuiltLayer:
 
 
 @dataclass(frozen=True)
+class IdleTerm:
+    """A loss term that reaches no variable that trains and is asked for; `why` is a clause."""
+
+    name: str
+    source: Source | None
+    why: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """A rule's word on a group of variables, or on something that has none."""
 
