@@ -10,6 +10,7 @@ from typing import Any
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.flow.edges import Edges
 from gradaudit.flow.opening import Opening, window_of
+from gradaudit.flow.reported import missing_terms
 from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
@@ -174,6 +175,7 @@ class _Attempt:
                 groups,
                 unbuilt_layers(_roots(subject, trace), made),
                 idle_terms(opening.graph, objectives, found, training, inner),
+                missing_terms(opening, trace, self._participation_scopes),
             ),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,

@@ -139,9 +139,13 @@ class Opening:
 
     def results(self, call: GradientCall) -> list[str]:
         """The nodes of what a gradient call returned."""
-        tensors = [getattr(result, "values", result) for result in call.results]
-        keys = [(id(tensor.op), tensor.value_index) for tensor in tensors if hasattr(tensor, "value_index")]
-        return [self._root.nodes[key] for key in keys if key in self._root.nodes]
+        found = [self.known_node(getattr(result, "values", result)) for result in call.results]
+        return [node for node in found if node is not None]
+
+    def known_node(self, value: Any) -> str | None:
+        """The node of what may be a tensor of the step; None if it is none."""
+        key = (id(value.op), value.value_index) if hasattr(value, "value_index") else None
+        return self._root.nodes.get(key) if key is not None else None
 
     def is_inner(self, call: GradientCall) -> bool:
         """Whether what a gradient call returned is a part of another loss, as of a gradient penalty."""

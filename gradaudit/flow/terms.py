@@ -23,12 +23,13 @@ _QUOTIENTS = frozenset({"RealDiv", "Div", "DivNoNan"})
 
 @dataclass(frozen=True)
 class Addend:
-    """A tensor that is added into the loss; `weight` is the product of the static factors before it."""
+    """A tensor that is added into the loss at line `added`; `weight` is the product of the static factors before it."""
 
     node: str
     weight: float
     scope: str
     source: Source | None
+    added: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def loss_terms(
     `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone. A constant is a term
     only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
     """
-    splitter = _Splitter(opening, window)
+    splitter = Splitter(opening, window)
     addends = _merged(splitter.split(targets))
     named: dict[str, list[Addend]] = {}
     kinds: dict[str, TermKind] = {}
@@ -81,34 +82,64 @@ def participation_nodes(opening: Opening, participation_scopes: Collection[str])
     )
 
 
-class _Splitter:
+def names_of(opening: Opening, addends: Sequence[Addend], participation_scopes: Collection[str]) -> dict[str, str]:
+    """What to call the addends of one sum, by node."""
+    shared = _shared_scopes([addend.scope for addend in addends])
+    return {
+        addend.node: _scope_name(addend, shared, participation_scopes)
+        or _place_name(opening, addend, _kind(opening, addend, participation_scopes))
+        for addend in addends
+    }
+
+
+class Splitter:
     """Walks from the loss down through sums, as long as every step is linear."""
 
     def __init__(self, opening: Opening, window: Window) -> None:
         self._opening = opening
         self._window = window
         trainable = [node for known, node in opening.variables.with_nodes() if known.trainable]
-        self._learned = opening.graph.dependents(trainable, flows=PASSES)
+        self.learned = opening.graph.dependents(trainable, flows=PASSES)
         self.constants: list[Addend] = []
         """Constants that were met among the addends, which are no addends of their own."""
 
     def split(self, targets: Iterable[str], weight: float = 1.0) -> list[Addend]:
         """The addends of the sum of `targets`, each times `weight`."""
         addends: list[Addend] = []
-        waiting = [(target, weight) for target in reversed(list(targets))]
+        waiting: list[tuple[str, float, Source | None]] = [(target, weight, None) for target in reversed(list(targets))]
         while waiting:
-            node, weight = waiting.pop()
+            node, weight, added = waiting.pop()
             parts = self._parts(node, weight)
             if parts is not None:
-                waiting.extend(reversed(parts))
+                added = self._opening.graph.facts(node)["source"] if len(parts) > 1 else added
+                waiting.extend((part, factor, added) for part, factor in reversed(parts))
                 continue
             scaled = self._scaled_sum(node, weight)
             if scaled is not None:
                 addends += scaled
             else:
-                addend = Addend(node, weight, self._scope(node), self._opening.graph.facts(node)["source"])
+                addend = Addend(node, weight, self._scope(node), self._opening.graph.facts(node)["source"], added)
                 (self.constants if self._is_constant(node) else addends).append(addend)
         return addends
+
+    def summands(self, targets: Iterable[str]) -> set[str]:
+        """All tensors of which the targets are weighted sums, the targets too, that a variable trains through.
+
+        The weights may be anything that does not learn.
+        """
+        seen: set[str] = set()
+        waiting = list(targets)
+        while waiting:
+            node = waiting.pop()
+            if node in seen or node not in self.learned:
+                continue
+            seen.add(node)
+            parts = self._parts(node, 1.0)
+            if parts is None:
+                op, inputs = self._op(node)
+                parts = [(inputs[p], 1.0) for p, factor in _scalings(op) if inputs[factor] not in self.learned]
+            waiting += [part for part, _ in parts]
+        return seen
 
     def _parts(self, node: str, weight: float) -> list[tuple[str, float]] | None:
         """The tensors of which `node` is the weighted sum; None if it is none with static weights."""
@@ -166,7 +197,7 @@ class _Splitter:
         """
         op, inputs = self._op(node)
         for position, factor in _scalings(op) if self._opening.graph.is_in(self._window, node) else ():
-            if inputs[factor] not in self._learned:
+            if inputs[factor] not in self.learned:
                 addends = self.split([inputs[position]], weight)
                 if len(addends) > 1:
                     return addends

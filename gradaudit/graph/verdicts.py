@@ -159,6 +159,19 @@ class IdleTerm:
 
 
 @dataclass(frozen=True)
+class MissingTerm:
+    """An addend of a loss that the step reports, and that no differentiated loss has.
+
+    `added` is the line that adds it, `variables` are those that it would train.
+    """
+
+    name: str
+    source: Source | None
+    added: Source | None
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Finding:
     """A rule's word on a group of variables, or on something that has none."""
 

@@ -27,13 +27,14 @@ from gradaudit.user_code import user_errors
 
 @dataclass
 class Trace:
-    """A step as it was traced. `graph` is the outermost FuncGraph."""
+    """A step as it was traced. `graph` is the outermost FuncGraph, `result` what the step returned."""
 
     graph: Any
     origins: Origins
     tapes: Tapes
     gradient_calls: GradientCalls
     updates: Updates
+    result: Any = None
 
     @property
     def calls(self) -> list[GradientCall]:
@@ -91,7 +92,7 @@ def _trace_once(
         updates.install(patches)
         output_scopes.install(patches)
         with trace.graph.as_default(), user_errors("The step cannot be traced", TraceError):
-            step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
+            trace.result = step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
     return trace
 
 
