@@ -9,7 +9,7 @@ from typing import Any
 
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.flow.edges import Edges
-from gradaudit.flow.opening import Opening, window_of
+from gradaudit.flow.opening import Opening
 from gradaudit.flow.reported import missing_terms
 from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
@@ -190,7 +190,7 @@ class _Attempt:
         name = "loss" if position == 0 else f"loss {position + 1}"
         node = opening.graph.add_objective(name, call.source)
         terms = []
-        for term in loss_terms(opening, opening.targets(call), window_of(call), self._participation_scopes):
+        for term in loss_terms(opening, opening.targets(call), opening.window(call), self._participation_scopes):
             term_node = opening.graph.add_term(
                 node, term.name, term.source, term.parts, term_kind=term.kind, weight=term.weight
             )
@@ -201,7 +201,7 @@ class _Attempt:
             node=node,
             name=name,
             source=call.source,
-            window=window_of(call),
+            window=opening.window(call),
             terms=tuple(terms),
             asked=frozenset(asked),
             watched=frozenset(

@@ -26,9 +26,13 @@ ANY_FLOW: frozenset[Flow] = frozenset(_BEST_FIRST)
 
 @dataclass(frozen=True)
 class Window:
-    """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`."""
+    """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`.
+
+    What `constants` holds was declared to be constant for the sake of the gradient.
+    """
 
     tape: str | None
+    constants: frozenset[str] = frozenset()
 
 
 Selections = Callable[[str, str], "Iterable[Selection]"]
@@ -268,6 +272,8 @@ class GradientGraph:
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
+        if node in window.constants:
+            return False
         tapes = self.network.nodes[node]["tapes"]
         return tapes is None or window.tape is None or window.tape in tapes
 
@@ -309,9 +315,9 @@ class GradientGraph:
         facts = self.facts(consumer)
         if facts["kind"] == "term":
             return Block("Mul", "zero", None, facts["source"])
-        if flow == "passes":
+        if flow == "passes" and consumer not in window.constants:
             return Block(facts["op_type"], "outside-tape", facts["layer"], facts["source"])
-        reason: Literal["zero", "opaque", "no-gradient"] = "no-gradient" if flow == "blocked" else flow
+        reason: Literal["zero", "opaque", "no-gradient"] = flow if flow in ("zero", "opaque") else "no-gradient"
         return Block(facts["op_type"], reason, facts["layer"], facts["source"])
 
     def _add_loss_node(self, kind: str, name: str, source: Source | None, **facts: Any) -> str:
