@@ -18,6 +18,7 @@ from gradaudit.graph.groups import group
 from gradaudit.graph.idle_terms import idle_terms
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.report import Audit
+from gradaudit.graph.verdicts import UnregisteredOp, Verdict
 from gradaudit.probing import probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
@@ -176,6 +177,7 @@ class _Attempt:
                 unbuilt_layers(_roots(subject, trace), made),
                 idle_terms(opening.graph, objectives, found, training, inner),
                 missing_terms(opening, trace, self._participation_scopes),
+                _untold(calls, verdicts),
             ),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,
@@ -310,6 +312,13 @@ def _notes(
             f"fit keeps the step that it traced before, which still trains {', '.join(kept)}: call compile again "
             "after a change to which layers train. Audited is the step as it would be traced now."
         )
+
+
+def _untold(calls: Sequence[GradientCall], verdicts: Sequence[Verdict]) -> list[UnregisteredOp]:
+    """The ops at which gradient calls fail, without those that are told as the cause of an opaque variable."""
+    told = {(v.cause.op_type, v.cause.source) for v in verdicts if v.status == "opaque" and v.cause is not None}
+    failing = dict.fromkeys(op for call in calls for op in call.unregistered)
+    return [op for op in failing if (op.op_type, op.source) not in told]
 
 
 def _trained_by_the_kept_step(subject: Subject) -> list[str]:

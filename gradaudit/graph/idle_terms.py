@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"_\d+$")
 _ENDS = {
     "no-gradient": "{op}{where} passes no gradient",
     "zero": "its gradient is zero at {op}{where}",
+    "opaque": "{op}{where} has no gradient",
     "outside-tape": "{op}{where} is computed outside the tape's recording",
     "unread-element": "of {op}{where} only other elements are read",
 }

@@ -155,6 +155,15 @@ class UnbuiltLayer:
 
 
 @dataclass(frozen=True)
+class UnregisteredOp:
+    """An op without a registered gradient that a gradient reaches; `call` is the line that asks for the gradient."""
+
+    op_type: str
+    source: Source | None
+    call: Source | None
+
+
+@dataclass(frozen=True)
 class IdleTerm:
     """A loss term that reaches no variable that trains and is asked for; `why` is a clause."""
 

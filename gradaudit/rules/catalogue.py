@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradaudit.graph.verdicts import Finding, Group, IdleTerm, MissingTerm, Status, UnbuiltLayer
+from gradaudit.graph.verdicts import Finding, Group, IdleTerm, MissingTerm, Status, UnbuiltLayer, UnregisteredOp
 from gradaudit.rules import (
     disconnected,
     idle_term,
@@ -39,6 +39,7 @@ def find(
     unbuilt: Iterable[UnbuiltLayer],
     idle_terms: Iterable[IdleTerm],
     missing_terms: Iterable[MissingTerm],
+    unregistered: Iterable[UnregisteredOp],
 ) -> tuple[Finding, ...]:
     """All findings, by rule and then in the order of what they are about."""
     by_status = {rule.status: rule for rule in STATUS_RULES}
@@ -46,4 +47,5 @@ def find(
     findings += never_built.findings(unbuilt)
     findings += idle_term.findings(idle_terms)
     findings += missing_term.findings(missing_terms)
+    findings += opaque.findings(unregistered)
     return tuple(sorted(findings, key=lambda finding: finding.rule))
