@@ -10,12 +10,15 @@ from typing import Any
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.flow.edges import Edges
 from gradaudit.flow.opening import Opening
+from gradaudit.flow.reported import missing_terms
 from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
 from gradaudit.graph.groups import group
+from gradaudit.graph.idle_terms import idle_terms
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.report import Audit
+from gradaudit.graph.verdicts import UnregisteredOp, Verdict
 from gradaudit.probing import probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
@@ -160,13 +163,22 @@ class _Attempt:
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
         groups = group(verdicts, opening.graph, RULE_CODES)
+        found = judgement.objectives(facts)
+        training = {fact.node: fact.path for fact in facts if fact.trainable}
+        inner = [facts.node for facts, call in zip(objectives, calls, strict=True) if opening.is_inner(call)]
         audit = Audit(
             subject=self._name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self._scenario,
-            objectives=judgement.objectives(facts),
+            objectives=found,
             variables=verdicts,
             groups=groups,
-            findings=find(groups, unbuilt_layers(_roots(subject, trace), made)),
+            findings=find(
+                groups,
+                unbuilt_layers(_roots(subject, trace), made),
+                idle_terms(opening.graph, objectives, found, training, inner),
+                missing_terms(opening, trace, self._participation_scopes),
+                _untold(calls, verdicts),
+            ),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,
             notes=(*self._notes, *_notes(subject, trace, facts, objectives)),
@@ -300,6 +312,13 @@ def _notes(
             f"fit keeps the step that it traced before, which still trains {', '.join(kept)}: call compile again "
             "after a change to which layers train. Audited is the step as it would be traced now."
         )
+
+
+def _untold(calls: Sequence[GradientCall], verdicts: Sequence[Verdict]) -> list[UnregisteredOp]:
+    """The ops at which gradient calls fail, without those that are told as the cause of an opaque variable."""
+    told = {(v.cause.op_type, v.cause.source) for v in verdicts if v.status == "opaque" and v.cause is not None}
+    failing = dict.fromkeys(op for call in calls for op in call.unregistered)
+    return [op for op in failing if (op.op_type, op.source) not in told]
 
 
 def _trained_by_the_kept_step(subject: Subject) -> list[str]:

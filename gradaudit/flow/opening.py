@@ -12,6 +12,7 @@ import tensorflow as tf
 from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_condition, selector
 from gradaudit.flow.edges import Edges, Matrix, carries_gradient, has_custom_gradient
 from gradaudit.flow.elements import NARROWING, selection
+from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import Value, fold, value_of_captured
 from gradaudit.flow.variables import Variables
 from gradaudit.graph.gradient_graph import ANY_FLOW, GradientGraph, Window
@@ -29,13 +30,23 @@ class Frame:
     """One opening of a body: a function that is called twice is opened twice. The traced graphs share the root frame.
 
     `nodes` is keyed by id of the op and index of its output; `bound` has, by the id of a placeholder's op, what is
-    passed in for it, and `values` what is known of its value.
+    passed in for it, and `values` what is known of its value; `call` is the one by which it is run.
     """
 
     is_root: bool = False
     nodes: dict[tuple[int, int], str] = field(default_factory=dict)
     bound: dict[int, list[str]] = field(default_factory=dict)
     values: dict[int, Value] = field(default_factory=dict)
+    call: Call | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op that runs a body, and the frame that the op stands in."""
+
+    frame: Frame
+    op: Any
+    body: Any
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,8 @@ class Opening:
         for node, number in self._stand_ins.items():
             if node in reached:
                 raise StandInReached(number)
+        call.unregistered = unregistered_ops(self, call)
+        call.may_fail = may_fail_inside(self, reached)
         return [self._answer(call, handle, reached) for handle in call.handles]
 
     def extend(self, graph: Any) -> None:
@@ -139,12 +152,23 @@ class Opening:
         """The nodes of all gradients that the step got, stood in for or real."""
         nodes = list(self._stand_ins)
         for call in self._trace.calls:
-            for result in call.results:
-                tensor = getattr(result, "values", result)
-                key = (id(tensor.op), tensor.value_index) if hasattr(tensor, "value_index") else None
-                if key in self._root.nodes:
-                    nodes.append(self._root.nodes[key])
+            nodes += self.results(call)
         return nodes
+
+    def results(self, call: GradientCall) -> list[str]:
+        """The nodes of what a gradient call returned."""
+        found = [self.known_node(getattr(result, "values", result)) for result in call.results]
+        return [node for node in found if node is not None]
+
+    def known_node(self, value: Any) -> str | None:
+        """The node of what may be a tensor of the step; None if it is none."""
+        key = (id(value.op), value.value_index) if hasattr(value, "value_index") else None
+        return self._root.nodes.get(key) if key is not None else None
+
+    def is_inner(self, call: GradientCall) -> bool:
+        """Whether what a gradient call returned is a part of another loss, as of a gradient penalty."""
+        others = [target for other in self._trace.calls if other is not call for target in self.targets(other)]
+        return not self.graph.cone(others).isdisjoint(self.results(call))
 
     def _answer(self, call: GradientCall, handle: Any, reached: dict[str, int]) -> Answer:
         known = self.variables.of_handle(handle)
@@ -289,6 +313,7 @@ class Opening:
         running = self._that_run(frame, op, bodies)
         for body in bodies:
             inner = self._opened(body, arguments, kept=_kept(body) if is_loop(op) else None)
+            inner.call = None if inner.is_root else Call(frame, op, body)
             results = [self.node(inner, tensor) for tensor in body.outputs]
             handed_back += results
             if body not in running:

@@ -155,6 +155,37 @@ class UnbuiltLayer:
 
 
 @dataclass(frozen=True)
+class UnregisteredOp:
+    """An op without a registered gradient that a gradient reaches; `call` is the line that asks for the gradient."""
+
+    op_type: str
+    source: Source | None
+    call: Source | None
+
+
+@dataclass(frozen=True)
+class IdleTerm:
+    """A loss term that reaches no variable that trains and is asked for; `why` is a clause."""
+
+    name: str
+    source: Source | None
+    why: str
+
+
+@dataclass(frozen=True)
+class MissingTerm:
+    """An addend of a loss that the step reports, and that no differentiated loss has.
+
+    `added` is the line that adds it, `variables` are those that it would train.
+    """
+
+    name: str
+    source: Source | None
+    added: Source | None
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Finding:
     """A rule's word on a group of variables, or on something that has none."""
 

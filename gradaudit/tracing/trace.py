@@ -15,6 +15,7 @@ from tensorflow.python.eager.polymorphic_function import polymorphic_function
 from tensorflow.python.framework import func_graph
 
 from gradaudit.errors import TraceError
+from gradaudit.tracing import output_scopes
 from gradaudit.tracing.gradient_calls import Expectation, GradientCall, GradientCalls, StandInReached
 from gradaudit.tracing.making import Made
 from gradaudit.tracing.origins import Origins
@@ -26,13 +27,14 @@ from gradaudit.user_code import user_errors
 
 @dataclass
 class Trace:
-    """A step as it was traced. `graph` is the outermost FuncGraph."""
+    """A step as it was traced. `graph` is the outermost FuncGraph, `result` what the step returned."""
 
     graph: Any
     origins: Origins
     tapes: Tapes
     gradient_calls: GradientCalls
     updates: Updates
+    result: Any = None
 
     @property
     def calls(self) -> list[GradientCall]:
@@ -88,8 +90,9 @@ def _trace_once(
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
+        output_scopes.install(patches)
         with trace.graph.as_default(), user_errors("The step cannot be traced", TraceError):
-            step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
+            trace.result = step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
     return trace
 
 
