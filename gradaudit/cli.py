@@ -45,7 +45,7 @@ PHASES = {
     "build": "building the model",
     "trace": "tracing the step",
     "analyse": "analysing",
-    "verify": "asking TensorFlow's tape",
+    "probe": "running real steps",
     "draw": "drawing",
 }
 
@@ -128,6 +128,15 @@ def main(context: click.Context) -> int:
 @click.option(
     "--verify/--no-verify", default=False, help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere."
 )
+@click.option(
+    "--probe",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=3,
+    default=None,
+    metavar="[STEPS]",
+    help="Run real steps too, 3 if no number is given, and fail if a gradient is there that should not be.",
+)
 def trace(
     subject: str | None,
     config: Path | None,
@@ -138,6 +147,7 @@ def trace(
     folder: Path | None,
     fail_on: tuple[str, ...],
     verify: bool,
+    probe: int | None,
 ) -> int:
     """Audit a train step without running it.
 
@@ -156,7 +166,7 @@ def trace(
     require_tensorflow()
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
-        outcomes = [(run, _attempt(run, verify, show)) for run in runs]
+        outcomes = [(run, _attempt(run, verify, probe or 0, show)) for run in runs]
         audited = [(run, audit) for run, audit in outcomes if audit is not None]
         report = _report([audit for _, audit in audited])
         pictures, mishap = _write_folder(report, folder, show) if audited else ({}, None)
@@ -229,7 +239,7 @@ def _require_writable(output: Path | None, folder: Path | None) -> None:
 # ------------------------------------------------------------------------------------------------------------ the audit
 
 
-def _attempt(run: _Run, verify: bool, show: Callable[[str, str], None]) -> Audit | None:
+def _attempt(run: _Run, verify: bool, probe: int, show: Callable[[str, str], None]) -> Audit | None:
     """Make one audit, or say why it cannot be made: the others go on."""
     show(run.name, "import")
     try:
@@ -242,6 +252,7 @@ def _attempt(run: _Run, verify: bool, show: Callable[[str, str], None]) -> Audit
                 scenario=run.plan.scenario,
                 participation_scopes=run.plan.participation_scopes,
                 verify=verify,
+                probe=probe,
                 progress=lambda phase: show(run.name, phase),
             )
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along

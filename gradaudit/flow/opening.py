@@ -74,7 +74,7 @@ class Opening:
         """
         with self._trace.gradient_calls.ignored():
             self.extend(call.graph)
-        window = window_of(call)
+        window = self.window(call)
         roots = dict.fromkeys(self.targets(call), 1)
         reached = self.graph.reach(
             roots, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True, by_element=False
@@ -118,6 +118,11 @@ class Opening:
         TensorFlow traces a function that makes variables twice, and throws the first of its graphs away.
         """
         return call.graph is self._trace.graph or id(call.graph) in self._called
+
+    def window(self, call: GradientCall) -> Window:
+        """Which ops count for a gradient call."""
+        constants = frozenset(self.node(self._root, tensor) for tensor in call.constants)
+        return Window(None if call.tape is None else call.tape.name, constants)
 
     def targets(self, call: GradientCall) -> list[str]:
         """The nodes of the tensors that `call` differentiates."""
@@ -189,12 +194,12 @@ class Opening:
         if not is_custom:  # which may pass a gradient to what a constant result is computed from
             self._fold(op, nodes, producers)
         for node, row in zip(nodes, self._flows(op, producers), strict=True):
-            is_known = node in self._values
             for producer, flow in zip(producers, row, strict=True):
                 # Zeros from a custom gradient stand for a path that it does not have, as in `recompute_grad`.
                 zeros = is_custom and flow == "zero"
                 # What does not change with what it is computed from has a gradient of zero: a softmax over one key.
-                flow = "zero" if is_known and flow == "passes" else flow
+                is_fixed_here = node in self._values and producer not in self._values
+                flow = "zero" if is_fixed_here and flow == "passes" else flow
                 self.graph.connect(node, producer, "blocked" if zeros else flow, zeros=zeros)
 
     def _flows(self, op: Any, producers: list[str]) -> Matrix:
@@ -280,9 +285,14 @@ class Opening:
         """Connect the outputs of a call to those of the bodies it runs, and the bodies' inputs to its own."""
         arguments = [self.node(frame, tensor) for tensor in body_arguments(op)]
         outcomes = []
-        for body in self._that_run(frame, op, bodies):
+        handed_back = []
+        running = self._that_run(frame, op, bodies)
+        for body in bodies:
             inner = self._opened(body, arguments, kept=_kept(body) if is_loop(op) else None)
             results = [self.node(inner, tensor) for tensor in body.outputs]
+            handed_back += results
+            if body not in running:
+                continue
             outcomes.append(results)
             self._connect_all(nodes, results)
             if is_loop(op):
@@ -301,7 +311,7 @@ class Opening:
         for node in nodes:
             for producer in deciding:
                 self.graph.connect(node, producer, "blocked")
-        self._hand_back_zeros(frame, op, nodes, arguments)
+        self._hand_back_zeros(frame, op, nodes, arguments if is_loop(op) else handed_back)
 
     def _that_run(self, frame: Frame, op: Any, bodies: list[Any]) -> list[Any]:
         """The bodies of which one may run: one alone, where it is known which."""
@@ -345,25 +355,23 @@ class Opening:
         for consumer, producer in zip(consumers, producers):  # noqa: B905  # a loop has results for its variables alone
             self.graph.connect(consumer, producer, "passes" if self.graph.facts(consumer)["carries"] else "blocked")
 
-    def _hand_back_zeros(self, frame: Frame, op: Any, nodes: list[str], arguments: list[str]) -> None:
-        """TensorFlow differentiates a call as a whole: it returns zeros for every argument that no path leads to."""
-        tensors = body_arguments(op)
-        trainable = [argument for argument, tensor in zip(arguments, tensors, strict=True) if carries_gradient(tensor)]
+    def _hand_back_zeros(self, frame: Frame, op: Any, nodes: list[str], behind: list[str]) -> None:
+        """TensorFlow differentiates a call as a whole, all its outputs at once.
+
+        So it returns zeros for what only outputs lead to that nobody reads: `behind` are the results of the bodies. Of
+        a loop it returns zeros for every argument.
+        """
         consumers = [node for node in nodes if self.graph.facts(node)["carries"]]
-        if not trainable or not consumers:
+        producers = [node for node in behind if self.graph.facts(node)["carries"]]
+        if not consumers or not producers:
             return
         hub = self._add_node(frame, op, carries=True, is_hub=True)
         for node in consumers:
             self.graph.connect(node, hub, "blocked", zeros=True)
-        for argument in trainable:
-            self.graph.connect(hub, argument, "blocked", zeros=True)
+        for node in producers:
+            self.graph.connect(hub, node, "blocked", zeros=True)
 
 
 def _kept(body: Any) -> list[bool]:
     """Which inputs of a loop's body are its results as they are."""
     return [result is given for given, result in zip(body.inputs, body.outputs, strict=True)]
-
-
-def window_of(call: GradientCall) -> Window:
-    """Which ops count for a gradient call."""
-    return Window(None if call.tape is None else call.tape.name)

@@ -33,13 +33,13 @@ class Addend:
 
 @dataclass(frozen=True)
 class LossTerm:
-    """Addends that bear one name. `parts` are their tensors."""
+    """Addends that bear one name. `parts` are their tensors, with the static weight of each."""
 
     name: str
     kind: TermKind
     weight: float | None
     source: Source | None
-    parts: tuple[str, ...]
+    parts: dict[str, float]
 
 
 def loss_terms(
@@ -210,7 +210,7 @@ def _enclosed(
                 entered.setdefault(str(name), []).append(producer)
     sources = {name: opening.graph.facts(parts[0])["source"] for name, parts in entered.items()}
     return [
-        LossTerm(name, "participation", None, sources[name], tuple(dict.fromkeys(parts)))
+        LossTerm(name, "participation", None, sources[name], dict.fromkeys(parts, 1.0))
         for name, parts in entered.items()
     ]
 
@@ -257,7 +257,7 @@ def _term(name: str, kind: TermKind, parts: Sequence[Addend]) -> LossTerm:
         kind=kind,
         weight=weights.pop() if len(weights) == 1 else None,
         source=parts[0].source,
-        parts=tuple(part.node for part in parts),
+        parts={part.node: part.weight for part in parts},
     )
 
 

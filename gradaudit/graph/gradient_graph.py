@@ -26,9 +26,13 @@ ANY_FLOW: frozenset[Flow] = frozenset(_BEST_FIRST)
 
 @dataclass(frozen=True)
 class Window:
-    """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`."""
+    """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`.
+
+    What `constants` holds was declared to be constant for the sake of the gradient.
+    """
 
     tape: str | None
+    constants: frozenset[str] = frozenset()
 
 
 Selections = Callable[[str, str], "Iterable[Selection]"]
@@ -113,12 +117,14 @@ class GradientGraph:
         """Add a differentiated loss and return its id."""
         return self._add_loss_node("objective", name, source)
 
-    def add_term(self, objective: str, name: str, source: Source | None, tensors: Iterable[str], **facts: Any) -> str:
-        """Add a term of a loss, the sum of `tensors`, and return its id."""
+    def add_term(
+        self, objective: str, name: str, source: Source | None, tensors: Mapping[str, float], **facts: Any
+    ) -> str:
+        """Add a term of a loss, the sum of `tensors` times their static weights, and return its id."""
         node = self._add_loss_node("term", f"{objective.partition(':')[2]}/{name}", source, label=name, **facts)
         self.connect(objective, node, "passes")
-        for tensor in tensors:
-            self.connect(node, tensor, "passes")
+        for tensor, weight in tensors.items():
+            self.connect(node, tensor, "passes" if weight else "zero")
         return node
 
     def connect(self, consumer: str, producer: str, flow: Flow, *, zeros: bool = False) -> None:
@@ -202,6 +208,11 @@ class GradientGraph:
                     waiting.append(producer)
         return {node: mask for node, parts in reached.items() if (mask := _union(parts))}
 
+    def behind(self, consumer: str, producer: str, part: Part) -> Part | None:
+        """A part of a producer behind a part of a consumer; None if there is none."""
+        parts = self._behind(consumer, producer, [(part, 1)])
+        return min((behind for behind, _ in parts), key=len) if parts else None
+
     def _behind(self, consumer: str, producer: str, parts: list[tuple[Part, int]]) -> list[tuple[Part, int]]:
         """The parts of a producer behind some parts of a consumer."""
         if self._selections is None or not self.facts(consumer)["narrows"] and len(parts) == 1 and parts[0][0] == WHOLE:
@@ -235,17 +246,42 @@ class GradientGraph:
                     waiting.append(consumer)
         return seen
 
+    def origins(self, nodes: Mapping[str, int], *, around: Collection[str]) -> dict[str, int]:
+        """From which of the nodes each tensor is computed, in whatever way, as the union of their bits.
+
+        What is `around` is not entered.
+        """
+        masks = dict(nodes)
+        waiting = deque(nodes)
+        queued = set(nodes)
+        while waiting:
+            node = waiting.popleft()
+            queued.discard(node)
+            for consumer in self.network.pred[node]:
+                before = masks.get(consumer, 0)
+                if consumer not in around and not self.facts(consumer)["is_hub"] and before | masks[node] != before:
+                    masks[consumer] = before | masks[node]
+                    if consumer not in queued:
+                        queued.add(consumer)
+                        waiting.append(consumer)
+        return masks
+
     def passes(self, consumer: str, producer: str) -> bool:
         """Whether the edge between two nodes passes a gradient."""
         return bool(self.network.edges[consumer, producer]["flow"] == "passes")
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
+        if node in window.constants:
+            return False
         tapes = self.network.nodes[node]["tapes"]
         return tapes is None or window.tape is None or window.tape in tapes
 
-    def chains(self, roots: Iterable[str], *, window: Window) -> Chains:
-        """The ways from the roots to every node: those with the fewest blocks, and of these the shortest."""
+    def chains(self, roots: Iterable[str], *, window: Window, flows: frozenset[Flow] = ANY_FLOW) -> Chains:
+        """The ways from the roots along edges of these flows: those with the fewest blocks, and of these the shortest.
+
+        With fewer than all flows, a way does not leave the window either.
+        """
         best: dict[str, tuple[int, int]] = dict.fromkeys(roots, (0, 0))
         previous: dict[str, str] = {}
         waiting = [(0, 0, order, root) for order, root in enumerate(best)]
@@ -255,7 +291,9 @@ class GradientGraph:
             if (blocks, length) > best[node]:
                 continue
             for producer, edge in self.network.adj[node].items():
-                if self.facts(producer)["is_hub"]:
+                if self.facts(producer)["is_hub"] or edge["flow"] not in flows:
+                    continue
+                if flows != ANY_FLOW and not self.is_in(window, node):
                     continue
                 cost = (blocks + self._is_break(node, edge["flow"], window), length + 1)
                 if producer not in best or cost < best[producer]:
@@ -275,9 +313,11 @@ class GradientGraph:
         if not self._is_break(consumer, flow, window):
             return None
         facts = self.facts(consumer)
-        if flow == "passes":
+        if facts["kind"] == "term":
+            return Block("Mul", "zero", None, facts["source"])
+        if flow == "passes" and consumer not in window.constants:
             return Block(facts["op_type"], "outside-tape", facts["layer"], facts["source"])
-        reason: Literal["zero", "opaque", "no-gradient"] = "no-gradient" if flow == "blocked" else flow
+        reason: Literal["zero", "opaque", "no-gradient"] = flow if flow in ("zero", "opaque") else "no-gradient"
         return Block(facts["op_type"], reason, facts["layer"], facts["source"])
 
     def _add_loss_node(self, kind: str, name: str, source: Source | None, **facts: Any) -> str:
@@ -352,9 +392,17 @@ class Chains:
         that made the integer from a float.
         """
         chain = self.to(node)
+        part: Part = WHOLE
         for position, (consumer, producer) in enumerate(pairwise(chain)):
             block = self.graph.block_between(consumer, producer, self.window)
             if block is None:
+                behind = self.graph.behind(consumer, producer, part)
+                if behind is None:
+                    facts = self.graph.facts(consumer)
+                    return Block(facts["op_type"], "unread-element", facts["layer"], facts["source"]), chain[
+                        : position + 2
+                    ]
+                part = behind
                 continue
             end = position + 1
             while not self.graph.facts(chain[end])["carries"] and end + 1 < len(chain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ class GradientCall:
 
     `variables` are the sources as the caller gave them, None where a source is a tensor; `handles` are the tensors that
     TensorFlow differentiates with respect to; `watched` are the ids of the handles that the tape watches, None for
-    `tf.gradients`, which has no tape; `zeros_for_none` says that the caller asked for zeros where there is no path.
+    `tf.gradients`, which has no tape; `zeros_for_none` says that the caller asked for zeros where there is no path;
+    `constants` are the tensors through which `tf.gradients` was told to pass none.
     """
 
     number: int
@@ -49,6 +51,7 @@ class GradientCall:
     watched: frozenset[int] | None
     zeros_for_none: bool
     source: Source | None
+    constants: tuple[Any, ...] = ()
     results: list[Any] = field(default_factory=list)
 
 
@@ -144,13 +147,17 @@ class GradientCalls:
         # TensorFlow itself passes the graph to differentiate, a user never does.
         if self._nested or options.get("src_graph") is not None or context.executing_eagerly():
             return ask()
-        unconnected = options.get("unconnected_gradients", tf.UnconnectedGradients.NONE)
-        call = self._note(ys, xs, None, unconnected)
+        given = inspect.signature(original).bind(ys, xs, *rest, **options)
+        given.apply_defaults()
+        unconnected, constants = given.arguments["unconnected_gradients"], given.arguments["stop_gradients"]
+        call = self._note(ys, xs, None, unconnected, constants=_symbolic(constants))
         if not self._can_stand_in(call):
             return self._checked(call, self.expect(call), ask)
         return self._stood_in(call, self.expect(call), list(tf.nest.flatten(xs)))
 
-    def _note(self, target: Any, sources: Any, tape_record: TapeRecord | None, unconnected: Any) -> GradientCall:
+    def _note(
+        self, target: Any, sources: Any, tape_record: TapeRecord | None, unconnected: Any, constants: Sequence[Any] = ()
+    ) -> GradientCall:
         flat = tf.nest.flatten(sources)
         call = GradientCall(
             number=len(self.calls),
@@ -162,6 +169,7 @@ class GradientCalls:
             watched=_watched(tape_record),
             zeros_for_none=tf.UnconnectedGradients(unconnected) == tf.UnconnectedGradients.ZERO,
             source=running_line(sys._getframe(1)),
+            constants=tuple(constants),
         )
         self.calls.append(call)
         return call

@@ -84,7 +84,7 @@ def _trace_once(
     with Patches() as patches:
         patches.wrap(func_graph.FuncGraph, "_create_op_internal", _noting(origins))
         patches.wrap(Layer, "__call__", _entering(origins))
-        patches.wrap(polymorphic_function.Function, "__call__", _traced_apart())
+        patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
@@ -105,6 +105,7 @@ def _noting(origins: Origins) -> Callable[..., Any]:
 def _entering(origins: Origins) -> Callable[..., Any]:
     def call_layer(original: Callable[..., Any], layer: Any, *arguments: Any, **options: Any) -> Any:
         origins.layers.append(layer)
+        origins.called[id(layer)] = layer
         try:
             outputs = original(layer, *arguments, **options)
         finally:
@@ -116,7 +117,7 @@ def _entering(origins: Origins) -> Callable[..., Any]:
     return call_layer
 
 
-def _traced_apart() -> Callable[..., Any]:
+def traced_apart() -> Callable[..., Any]:
     """Let copies of the user's `tf.function`s be traced instead of them.
 
     One that was traced earlier would not be traced again under the eyes of this trace; and none may keep a trace in

@@ -358,3 +358,27 @@ def gradients_that_are_accumulated_in_a_loop() -> Subject:
         a.assign_sub(0.01 * total)
 
     return Subject(step, [DATA])
+
+
+@case(connected="b", disconnected="a", tape={"a": "none"}, cause={"a": ("blocked", "MatMul")})
+def symbolic_gradients_that_stop_at_a_tensor() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def step(x):
+        features = x @ a
+        apply(tf.gradients(tf.reduce_sum(features @ b), [a, b], stop_gradients=[features]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="b", disconnected="a", tape={"a": "zeros"})
+def symbolic_gradients_that_are_zeros_where_unconnected() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def step(x):
+        loss = tf.reduce_sum(x @ b) + tf.reduce_sum(tf.stop_gradient(x @ a))
+        apply(tf.gradients(loss, [a, b], unconnected_gradients=tf.UnconnectedGradients.ZERO), [a, b])
+
+    return Subject(step, [DATA])
