@@ -60,6 +60,7 @@ class _Writer:
     def __init__(self, draw: Callable[[st.SearchStrategy[_T]], _T]) -> None:
         self._draw = draw
         self._counts: dict[str, int] = defaultdict(int)
+        self._read_names: set[str] = set()
 
     def program(self) -> Program:
         weights = self._weights()
@@ -72,7 +73,7 @@ class _Writer:
         return Program(weights, before, sections, frozenset(trained) - frozenset(spared))
 
     def _weights(self) -> tuple[Weight, ...]:
-        types = self._draw(st.lists(st.sampled_from("mmmv"), min_size=3, max_size=6))
+        types = self._draw(st.lists(st.sampled_from("mmmv"), min_size=3, max_size=7))
         trainable = [not self._one_in(12) for _ in types]
         trainable[0] = True
         if self._one_in(20):
@@ -102,8 +103,8 @@ class _Writer:
 
     def _loss(self, pool: _Pool) -> Loss:
         terms = []
-        for _ in range(self._chance(1, 3)):
-            operand = self._pick(pool.of_type(self._pick(["m", "m", "v"]))[:5])
+        for _ in range(self._chance(1, 6)):
+            operand = self._read(pool, self._pick(["m", "m", "v"]))
             weight = self._pick([1.0, 1.0, 0.5, 0.1, 0.0] if self._one_in(4) else [1.0, 0.5])
             terms.append((weight, self._pick(["reduce_sum", "reduce_mean"]), operand))
         return Loss(self._new("loss"), tuple(terms))
@@ -125,9 +126,12 @@ class _Writer:
         return statements
 
     def _apply(self, pool: _Pool) -> Apply:
-        available = {kind for kind in "svmtlfhcibp" if pool.of_type(kind)}
-        kind = self._pick([kind for kind in KINDS if available.issuperset(kind.takes)])
-        operands = tuple(self._read(pool, wanted) for wanted in kind.takes)
+        """An op on a tensor that nothing has read yet, where there is one: few ends shall stay loose."""
+        types = [kind for kind in "smvtlfhcib" if pool.of_type(kind)]
+        unread = [kind for kind in types if not self._read_names.issuperset(pool.of_type(kind))]
+        wanted = self._pick(unread or types)
+        kind = self._pick([kind for kind in KINDS if wanted in kind.takes and set(kind.takes) <= set(types)])
+        operands = tuple(self._read(pool, taken) for taken in kind.takes)
         return Apply(kind, operands, self._made(pool, kind.gives))
 
     def _function(self, pool: _Pool, depth: int) -> Function:
@@ -182,8 +186,8 @@ class _Writer:
         """Statements in a pool of their own, and results of the types wanted, or some of what there is."""
         statements = self._statements(pool, self._chance(1, 4), depth=depth)
         if gives is None:
-            local = [name for name in reversed(pool.own) if name[0] in "mvs"] or pool.of_type("m")
-            results = tuple(self._pick(local) for _ in range(self._chance(1, 3)))
+            kinds = sorted({name[0] for name in pool.own} & set("mvs")) or ["m"]
+            results = tuple(self._read(pool, self._pick(kinds)) for _ in range(self._chance(1, 3)))
         else:
             results = tuple(self._read(pool, kind) for kind in gives)
         return Block(tuple(statements), results)
@@ -192,9 +196,12 @@ class _Writer:
         return "".join(self._draw(st.lists(st.sampled_from("mmvs" if pool.of_type("s") else "mmv"), min_size=1, max_size=3)))
 
     def _read(self, pool: _Pool, kind: str) -> str:
-        """A tensor of a type, more often one that was made lately, and now and then a variable."""
+        """A tensor of a type, more often one that nothing has read yet."""
         names = pool.of_type(kind)
-        return self._pick(names[:3] + names if len(names) > 3 else names)
+        unread = [name for name in names if name not in self._read_names]
+        name = self._pick(unread if unread and not self._one_in(3) else names)
+        self._read_names.add(name)
+        return name
 
     def _made(self, pool: _Pool, types: str) -> tuple[str, ...]:
         names = tuple(self._new(kind) for kind in types)
