@@ -17,7 +17,7 @@ pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 ready := $(VENV)/.ready
 uv_version := 0.13.9
 seed_reports := gradaudit trace --config xtts/configs/seed.toml --fail-on none --report
-left_out := -x '*.json' -x '*.png' -x '*.dot'
+left_out := -x '*.json' -x '*.csv' -x '*.png' -x '*.dot'
 
 # Bytecode is wanted however the machine is set up: without it TensorFlow's import alone takes three times as long.
 export PYTHONDONTWRITEBYTECODE =

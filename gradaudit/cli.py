@@ -116,7 +116,13 @@ def main(context: click.Context) -> int:
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
 )
 @click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output.")
-@click.option("--report", "folder", type=_A_FILE, metavar="DIR", help="Write every format and the pictures into DIR.")
+@click.option(
+    "--report",
+    "folder",
+    type=_A_FILE,
+    metavar="DIR",
+    help="Write every format, the pictures and the matrix of variables and terms into DIR.",
+)
 @click.option(
     "--fail-on",
     "fail_on",
@@ -307,6 +313,7 @@ def _write_folder(
 def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
     from gradaudit.output import file_names, write_file
     from gradaudit.reports.json_report import render_json
+    from gradaudit.reports.matrix import render_matrix
     from gradaudit.reports.picture import draw, render_picture
     from gradaudit.reports.terminal import render_text
     from gradaudit.reports.wording import name
@@ -320,6 +327,7 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
         write_file(folder / f"{stem}.dot", dot.encode())
         for ending in ("svg", "png"):
             write_file(folder / f"{stem}.{ending}", render_picture(dot, ending))
+        write_file(folder / f"{stem}.csv", render_matrix(audit).encode())
     beside = {audit: f"{stem}.svg" for audit, stem in zip(names, stems, strict=True)}
     text = render_text(report, color=False, width=PIPED_WIDTH, pictures=beside)
     write_file(folder / "report.txt", text.encode())

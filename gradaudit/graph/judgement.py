@@ -94,7 +94,9 @@ class Judgement:
             dtype=facts.dtype,
             status=status,
             tape=self._tape(facts.node),
-            terms=tuple(dict.fromkeys(term.name for walk in self._walks for term in walk.terms_of(facts.node))),
+            trained_by=tuple(
+                (walk.objective.name, term.name) for walk in self._walks for term in walk.terms_of(facts.node)
+            ),
             outputs=outputs,
             cause=self._cause(facts, status, outputs),
         )

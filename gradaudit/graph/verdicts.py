@@ -95,19 +95,24 @@ class Objective:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer for one variable. `terms` are the loss terms from which it gets a gradient."""
+    """The answer for one variable. `trained_by` are the losses and their terms from which it gets a gradient."""
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     status: Status
     tape: TapeAnswer
-    terms: tuple[str, ...] = ()
+    trained_by: tuple[tuple[str, str], ...] = ()
     outputs: tuple[str, ...] = ()
     """The named model outputs that its values reach, on paths that pass a gradient."""
     cause: Cause | None = None
     probe: ProbeAnswer | None = None
     """What the gradient was in the steps that were really run, if any were."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of the terms from which it gets a gradient."""
+        return tuple(dict.fromkeys(term for _, term in self.trained_by))
 
     @property
     def parameters(self) -> int:
