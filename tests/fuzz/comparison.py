@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import tensorflow as tf
+
 from gradaudit import audit
 from gradaudit.graph.verdicts import Verdict
 from tests.fuzz.oracle import Gradient, Numbers, explained
@@ -32,7 +35,10 @@ class Outcome:
 
     disagreements: list[Disagreement] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
+    refused: bool = False
+    """TensorFlow itself fails at it."""
     undecided: int = 0
+    """Variables of which every run made infinities alone."""
     statuses: list[str] = field(default_factory=list)
 
 
@@ -50,8 +56,12 @@ class _Truth:
 def compare(program: Program) -> Outcome:
     """Audit a program, run it, and compare."""
     outcome = Outcome()
-    numbers = Numbers(program)
-    gradients = numbers.gradients()
+    try:
+        numbers = Numbers(program)
+        gradients = numbers.gradients()
+    except (ValueError, TypeError, tf.errors.OpError):
+        outcome.refused = True
+        return outcome
     names: dict[str, object] = {}
     exec(compile(program.source(), "<program>", "exec"), names)
     try:
@@ -59,7 +69,6 @@ def compare(program: Program) -> Outcome:
     except Exception as error:  # noqa: BLE001  # whatever it is, TensorFlow itself traced and ran this program
         outcome.disagreements.append(Disagreement("crash", "", f"{type(error).__name__}: {error}", "traces and runs it"))
         return outcome
-    missed: dict[tuple[int, str], tuple[Verdict, _Truth]] = {}
     for weight in program.weights:
         verdict = verdicts.get(weight.name)
         if verdict is None:
@@ -76,13 +85,10 @@ def compare(program: Program) -> Outcome:
             continue
         if truth.asked:
             outcome.disagreements += _about_asked(weight.name, verdict, truth, weight.name in program.applied)
-            if not truth.moves and (verdict.status in _HAS_GRADIENT or verdict.tape == "tensor"):
-                missed.update({key: (verdict, truth) for key in truth.keys[:1]} if not truth.is_none else {})
     _about_unasked(program, verdicts, gradients, outcome)
     if any(verdict.status == "participation-only" for verdict in verdicts.values()):
         outcome.disagreements += _about_participation(numbers, verdicts)
-    if missed:
-        _explain(program, gradients, verdicts, outcome)
+    _explain(program, gradients, verdicts, outcome)
     return outcome
 
 
@@ -155,8 +161,6 @@ def _about_participation(numbers: Numbers, verdicts: dict[str, Verdict]) -> list
 
 
 def _same(first: object, second: object) -> bool:
-    import numpy as np
-
     return bool(np.allclose(first, second, rtol=1e-6, atol=1e-12, equal_nan=True))
 
 
@@ -175,6 +179,8 @@ def _explain(
             continue
         if not truth.moves and (verdict.status in _HAS_GRADIENT or verdict.tape == "tensor"):
             names.append((weight.name, truth.keys))
+    if not names:
+        return
     found = explained(program, {key: None for _, keys in names for key in keys})
     for name, keys in names:
         _settle(outcome, name, verdicts[name], [found[key] for key in keys if key in found], "returns zeros")

@@ -15,7 +15,7 @@ class Kind:
     """`template` has `{0}`, `{1}`… for operands of the types `takes`, and makes tensors of the types `gives`.
 
     `by_element` says that gradaudit promises to follow this op by element or slice; `is_constant` that its value does
-    not depend on its operands.
+    not depend on its operands; `stops` that none of them gets a gradient other than zero.
     """
 
     template: str
@@ -23,11 +23,12 @@ class Kind:
     gives: str
     by_element: bool = False
     is_constant: bool = False
+    stops: bool = False
 
 
-def _kinds(signature: str, *templates: str, by_element: bool = False, is_constant: bool = False) -> list[Kind]:
+def _kinds(signature: str, *templates: str, **facts: bool) -> list[Kind]:
     takes, gives = signature.split("->")
-    return [Kind(template, takes, gives, by_element, is_constant) for template in templates]
+    return [Kind(template, takes, gives, **facts) for template in templates]
 
 
 KINDS: tuple[Kind, ...] = (
@@ -89,7 +90,7 @@ KINDS: tuple[Kind, ...] = (
         "tf.TensorArray(tf.float64, 4, element_shape=[4]).unstack({0}).stack()",
         by_element=True,
     ),
-    *_kinds("m->m", "tf.zeros_like({0})", "tf.ones_like({0})", is_constant=True),
+    *_kinds("m->m", "tf.zeros_like({0})", "tf.ones_like({0})", is_constant=True, stops=True),
     *_kinds(
         "m->m",
         "tf.stop_gradient({0})",
@@ -102,9 +103,10 @@ KINDS: tuple[Kind, ...] = (
         "{0} * tf.zeros_like({0})",
         "tf.cast(tf.cast({0}, tf.int32), tf.float64)",
         "tf.nn.softmax({0}[:, :1]) * tf.ones([4, 4], tf.float64)",
-        "{0} * mask([1.0, 0.0, 0.0, 1.0])",
         "tf.ensure_shape(tf.numpy_function(lambda value: value, [{0}], tf.float64), [4, 4])",
+        stops=True,
     ),
+    *_kinds("m->m", "{0} * mask([1.0, 0.0, 0.0, 1.0])"),
     *_kinds(
         "mm->m",
         "{0} + {1}",
@@ -163,9 +165,10 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("v->s", "tf.reduce_sum({0})", "tf.reduce_prod({0})", "tf.norm({0} + 0.1)"),
     *_kinds("v->s", "{0}[2]", by_element=True),
     *_kinds("m->s", "tf.reduce_mean({0})", "tf.nn.l2_loss({0})", "tf.linalg.trace({0})", "tf.reduce_max({0})"),
-    *_kinds("m->s", "tf.cast(tf.shape({0})[0], tf.float64)", "tf.cast(tf.size({0}), tf.float64)", is_constant=True),
+    *_kinds("m->s", "tf.cast(tf.shape({0})[0], tf.float64)", "tf.cast(tf.size({0}), tf.float64)", is_constant=True, stops=True),
     *_kinds("mb->s", "tf.reduce_sum(tf.boolean_mask({0}, {1}))"),
-    *_kinds("s->s", "tf.tanh({0})", "tf.square({0})", "0.1 * {0}", "tf.stop_gradient({0})"),
+    *_kinds("s->s", "tf.tanh({0})", "tf.square({0})", "0.1 * {0}"),
+    *_kinds("s->s", "tf.stop_gradient({0})", stops=True),
     *_kinds("ss->s", "{0} + {1}", "{0} * {1}", "{0} / (1.0 + tf.square({1}))"),
     *_kinds("sm->m", "{0} * {1}"),
     *_kinds("s->m", "tf.fill([4, 4], {0})"),
@@ -183,23 +186,23 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("l->l", "tf.nn.relu({0})", "tf.cumsum({0})"),
     *_kinds("l->m", "{0}[:4]", "{0}[4:]", "{0}[::2]", "tf.slice({0}, [2, 0], [4, 4])", by_element=True),
     *_kinds("l->mm", "tf.split({0}, 2)", by_element=True),
-    *_kinds("m->i", "tf.argmax({0}, axis=-1, output_type=tf.int32)", "tf.random.categorical({0}, 1, tf.int32)[:, 0]"),
-    *_kinds("m->i", "tf.cast(tf.clip_by_value({0}[0], 0.0, 3.0), tf.int32)"),
-    *_kinds("v->i", "tf.argsort({0})", "tf.math.top_k({0}, 4).indices"),
-    *_kinds("i->m", "tf.one_hot({0}, 4, dtype=tf.float64)"),
-    *_kinds("i->v", "tf.cast({0}, tf.float64)"),
+    *_kinds("m->i", "tf.argmax({0}, axis=-1, output_type=tf.int32)", "tf.random.categorical({0}, 1, tf.int32)[:, 0]", stops=True),
+    *_kinds("m->i", "tf.cast(tf.clip_by_value({0}[0], 0.0, 3.0), tf.int32)", stops=True),
+    *_kinds("v->i", "tf.argsort({0})", "tf.math.top_k({0}, 4).indices", stops=True),
+    *_kinds("i->m", "tf.one_hot({0}, 4, dtype=tf.float64)", stops=True),
+    *_kinds("i->v", "tf.cast({0}, tf.float64)", stops=True),
     *_kinds("mi->m", "tf.gather({0}, {1})", "tf.nn.embedding_lookup({0}, {1})", "tf.gather_nd({0}, {1}[:, tf.newaxis])"),
     *_kinds("mi->m", "tf.math.unsorted_segment_sum({0}, {1}, 4)", "tf.scatter_nd({1}[:, tf.newaxis], {0}, [4, 4])"),
     *_kinds("m->m", "tf.math.segment_sum({0}, [0, 0, 1, 3])"),
     *_kinds("mim->m", "tf.tensor_scatter_nd_update({0}, {1}[:, tf.newaxis], {2})"),
     *_kinds("mim->m", "tf.tensor_scatter_nd_add({0}, {1}[:, tf.newaxis], {2})"),
-    *_kinds("mm->b", "{0} > {1}", "tf.abs({0}) <= tf.abs({1})"),
-    *_kinds("b->b", "tf.logical_not({0})"),
+    *_kinds("mm->b", "{0} > {1}", "tf.abs({0}) <= tf.abs({1})", stops=True),
+    *_kinds("b->b", "tf.logical_not({0})", stops=True),
     *_kinds("bmm->m", "tf.where({0}, {1}, {2})"),
-    *_kinds("b->m", "tf.cast({0}, tf.float64)"),
-    *_kinds("b->p", "tf.reduce_any({0})"),
-    *_kinds("s->p", "{0} > 0.0"),
-    *_kinds("m->p", "tf.reduce_sum({0}) > 0.0"),
+    *_kinds("b->m", "tf.cast({0}, tf.float64)", stops=True),
+    *_kinds("b->p", "tf.reduce_any({0})", stops=True),
+    *_kinds("s->p", "{0} > 0.0", stops=True),
+    *_kinds("m->p", "tf.reduce_sum({0}) > 0.0", stops=True),
     *_kinds("m->f", "tf.cast({0}, tf.float32)"),
     *_kinds("f->f", "tf.tanh({0})", "tf.cast(tf.cast({0}, tf.bfloat16), tf.float32)"),
     *_kinds("f->m", "tf.cast({0}, tf.float64)"),

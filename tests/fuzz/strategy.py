@@ -96,7 +96,7 @@ class _Writer:
         for position in range(max(len(tapes), len(losses), 1)):
             tape = tapes[position % len(tapes)] if tapes else ""
             variables = tuple(trained) if not self._one_in(4) else tuple(self._some(trained))
-            asks.append(Ask(tape, losses[position % len(losses)].name, variables, zeros=self._one_in(15)))
+            asks.append(Ask(tape, losses[position % len(losses)].name, variables, zeros=self._one_in(15) and not any(name[0] == "i" for name in variables)))
         if not function:
             around.own += pool.own
         return Section(name, tapes, watched, function, Block(tuple(statements)), losses, tuple(asks))
@@ -130,7 +130,9 @@ class _Writer:
         types = [kind for kind in "smvtlfhcib" if pool.of_type(kind)]
         unread = [kind for kind in types if not self._read_names.issuperset(pool.of_type(kind))]
         wanted = self._pick(unread or types)
-        kind = self._pick([kind for kind in KINDS if wanted in kind.takes and set(kind.takes) <= set(types)])
+        possible = [kind for kind in KINDS if wanted in kind.takes and set(kind.takes) <= set(types)]
+        passing = [kind for kind in possible if not kind.stops]
+        kind = self._pick(passing if passing and not self._one_in(6) else possible)
         operands = tuple(self._read(pool, taken) for taken in kind.takes)
         return Apply(kind, operands, self._made(pool, kind.gives))
 
@@ -174,7 +176,8 @@ class _Writer:
 
     def _inner_gradient(self, pool: _Pool, depth: int) -> InnerGradient:
         kind = self._pick(["m", "m", "v"])
-        operand = self._read(pool, kind)
+        # Not a variable: to be asked for a gradient inside a loss is no training.
+        operand = self._pick([name for name in pool.of_type(kind) if "w" not in name])
         # What is computed inside stays readable, as the output of a discriminator does in a gradient penalty.
         body = self._block(pool, depth, self._pick(["m", "v"]))
         return InnerGradient(self._new("inner"), operand, body, self._made(pool, kind)[0])
