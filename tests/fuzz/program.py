@@ -107,7 +107,7 @@ Statement = Apply | Function | Choice | Loop | Rows | InnerGradient | Unrecorded
 
 @dataclass(frozen=True)
 class Loss:
-    """A weighted sum of terms, each the sum or mean of a tensor."""
+    """A weighted sum of terms, each a sum or mean of a tensor, as a template with `{0}` for it."""
 
     name: str
     terms: tuple[tuple[float, str, str], ...]
@@ -231,9 +231,9 @@ class _Source:
 
     def _loss(self, depth: int, loss: Loss) -> None:
         terms = []
-        for position, (weight, reduction, operand) in enumerate(loss.terms):
+        for position, (weight, template, operand) in enumerate(loss.terms):
             name = self._operand(depth, f"{loss.name}_{position}", operand, by_element=False)
-            terms.append(f"{weight} * tf.{reduction}({name})")
+            terms.append(f"{weight} * {template.format(name)}")
         self._add(depth, f"{loss.name} = {' + '.join(terms)}")
 
     def _updates(self, answers: list[str]) -> None:

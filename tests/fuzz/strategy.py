@@ -49,7 +49,7 @@ class _Pool:
 
     def of_type(self, kind: str) -> list[str]:
         """Their names, the latest first."""
-        return [name for name in reversed(self.own) if name[0] == kind] + (
+        return _of_type(self.own, kind) + (
             self.around.of_type(kind) if self.around else []
         )
 
@@ -90,7 +90,10 @@ class _Writer:
         tapes = tuple(self._new("tape") for _ in range({"tape": 1, "two tapes": 2, "symbolic": 0}[style]))
         watched = tuple(self._some(trained)) if tapes and self._one_in(10) else None
         function = self._one_in(8)
-        statements = self._statements(pool, self._chance(3, 16), depth=0, tapes=tapes)
+        statements = self._statements(pool, self._chance(2, 12), depth=0, tapes=tapes)
+        for weight in trained:
+            if weight not in self._read_names and not self._one_in(4):
+                statements.append(self._apply(pool, weight))
         losses = tuple(self._loss(pool) for _ in range(1 + self._one_in(4)))
         asks = []
         for position in range(max(len(tapes), len(losses), 1)):
@@ -103,10 +106,14 @@ class _Writer:
 
     def _loss(self, pool: _Pool) -> Loss:
         terms = []
-        for _ in range(self._chance(1, 6)):
-            operand = self._read(pool, self._pick(["m", "m", "v"]))
+        loose = [name for name in pool.own if name[0] in "mvs" and name not in self._read_names]
+        operands = [self._read(pool, self._pick(["m", "m", "v"])), *(name for name in loose if not self._one_in(4))]
+        for operand in dict.fromkeys(operands):
             weight = self._pick([1.0, 1.0, 0.5, 0.1, 0.0] if self._one_in(4) else [1.0, 0.5])
-            terms.append((weight, self._pick(["reduce_sum", "reduce_mean"]), operand))
+            forms = ["tf.reduce_sum({0})", "tf.reduce_mean({0})"]
+            if operand[0] in "mv":
+                forms += [f"tf.reduce_sum({{0}} * {operand[0]}0)", f"tf.reduce_mean(tf.square({{0}} - {operand[0]}0))"]
+            terms.append((weight, self._pick(forms), operand))
         return Loss(self._new("loss"), tuple(terms))
 
     def _statements(
@@ -125,16 +132,19 @@ class _Writer:
                 statements.append(self._pick(makers)(pool, depth + 1))
         return statements
 
-    def _apply(self, pool: _Pool) -> Apply:
-        """An op on a tensor that nothing has read yet, where there is one: few ends shall stay loose."""
+    def _apply(self, pool: _Pool, weight: str | None = None) -> Apply:
+        """An op on `weight`, or on a tensor that nothing has read yet, where there is one: few ends shall stay loose."""
         types = [kind for kind in "smvtlfhcib" if pool.of_type(kind)]
         unread = [kind for kind in types if not self._read_names.issuperset(pool.of_type(kind))]
-        wanted = self._pick(unread or types)
+        wanted = weight[0] if weight else self._pick(unread or types)
         possible = [kind for kind in KINDS if wanted in kind.takes and set(kind.takes) <= set(types)]
         passing = [kind for kind in possible if not kind.stops]
         kind = self._pick(passing if passing and not self._one_in(6) else possible)
-        operands = tuple(self._read(pool, taken) for taken in kind.takes)
-        return Apply(kind, operands, self._made(pool, kind.gives))
+        operands = [self._read(pool, taken) for taken in kind.takes]
+        if weight and weight not in operands:
+            operands[kind.takes.index(wanted)] = weight
+            self._read_names.add(weight)
+        return Apply(kind, tuple(operands), self._made(pool, kind.gives))
 
     def _function(self, pool: _Pool, depth: int) -> Function:
         decorator = self._pick([_DECORATORS[0]] * 4 + list(_DECORATORS))
@@ -188,12 +198,24 @@ class _Writer:
     def _block(self, pool: _Pool, depth: int, gives: str | None) -> Block:
         """Statements in a pool of their own, and results of the types wanted, or some of what there is."""
         statements = self._statements(pool, self._chance(1, 4), depth=depth)
+        for kind in "mv":
+            loose = [name for name in pool.own if name[0] == kind and name not in self._read_names]
+            if len(loose) > 1 and not self._one_in(4):
+                statements.append(self._joined(pool, loose))
         if gives is None:
-            kinds = sorted({name[0] for name in pool.own} & set("mvs")) or ["m"]
-            results = tuple(self._read(pool, self._pick(kinds)) for _ in range(self._chance(1, 3)))
-        else:
-            results = tuple(self._read(pool, kind) for kind in gives)
+            gives = "".join(self._pick(_some_types(pool)) for _ in range(self._chance(1, 3)))
+        results = tuple(
+            self._read(_Pool(None, made) if (made := _of_type(pool.own, kind)) else pool, kind) for kind in gives
+        )
         return Block(tuple(statements), results)
+
+    def _joined(self, pool: _Pool, loose: Sequence[str]) -> Apply:
+        """Two tensors that nothing has read, made one."""
+        kind = loose[0][0]
+        operands = (loose[0], loose[1])
+        self._read_names.update(operands)
+        joining = [join for join in KINDS if join.takes == 2 * kind and join.gives == kind]
+        return Apply(self._pick(joining), operands, self._made(pool, kind))
 
     def _types(self, pool: _Pool) -> str:
         return "".join(self._draw(st.lists(st.sampled_from("mmvs" if pool.of_type("s") else "mmv"), min_size=1, max_size=3)))
@@ -233,3 +255,13 @@ class _Writer:
     def _rarely(self, more: int, number: int) -> int:
         """One, or now and then `more`."""
         return more if self._one_in(number) else 1
+
+
+def _of_type(names: Sequence[str], kind: str) -> list[str]:
+    """Those of a type, the latest first."""
+    return [name for name in reversed(names) if name[0] == kind]
+
+
+def _some_types(pool: _Pool) -> list[str]:
+    """The types of floats that a block has made, or that there are at all."""
+    return sorted({name[0] for name in pool.own} & set("mvs")) or ["m"]
