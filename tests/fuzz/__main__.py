@@ -65,7 +65,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--programs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--no-shrink", action="store_true", help="print a program as it was drawn, and do not shorten it")
+    parser.add_argument(
+        "--no-shrink", action="store_true", help="print a program as it was drawn, and do not shorten it"
+    )
     arguments = parser.parse_args()
     tf.get_logger().setLevel("ERROR")
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -59,7 +59,7 @@ def compare(program: Program) -> Outcome:
     try:
         numbers = Numbers(program)
         gradients = numbers.gradients()
-    except (ValueError, TypeError, tf.errors.OpError):
+    except (NotImplementedError, TypeError, ValueError, tf.errors.OpError):
         outcome.refused = True
         return outcome
     names: dict[str, object] = {}
@@ -67,7 +67,9 @@ def compare(program: Program) -> Outcome:
     try:
         verdicts = {verdict.path: verdict for verdict in audit(names["build"]).variables}  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever it is, TensorFlow itself traced and ran this program
-        outcome.disagreements.append(Disagreement("crash", "", f"{type(error).__name__}: {error}", "traces and runs it"))
+        outcome.disagreements.append(
+            Disagreement("crash", "", f"{type(error).__name__}: {error}", "traces and runs it")
+        )
         return outcome
     for weight in program.weights:
         verdict = verdicts.get(weight.name)

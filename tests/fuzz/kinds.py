@@ -1,8 +1,8 @@
 """The op kinds that random steps are made of: each a line of Python over typed operands.
 
 The type of a tensor is the first letter of its name: `s` a scalar, `v` a vector of 4, `m` a matrix of 4 by 4,
-`t` a stack of two matrices, `l` a matrix of 8 by 4, all float64; `f` and `h` matrices of float32 and float16, `c` one of
-complex128, `i` four integers from 0 to 3, `b` a matrix of booleans, `p` one boolean.
+`t` a stack of two matrices, `l` a matrix of 8 by 4, all float64; `f` and `h` matrices of float32 and float16, `c` one
+of complex128, `i` four integers from 0 to 3, `b` a matrix of booleans, `p` one boolean.
 """
 
 from __future__ import annotations
@@ -152,7 +152,9 @@ KINDS: tuple[Kind, ...] = (
         "tf.linalg.diag_part({0})",
     ),
     *_kinds("m->v", "{0}[1]", "{0}[:, 2]", "tf.unstack({0})[3]", by_element=True),
-    *_kinds("mm->v", "tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax({0}), {1})", "tf.einsum('ij,ij->i', {0}, {1})"),
+    *_kinds(
+        "mm->v", "tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax({0}), {1})", "tf.einsum('ij,ij->i', {0}, {1})"
+    ),
     *_kinds("mi->v", "tf.gather({0}, {1}, batch_dims=1)"),
     *_kinds("im->v", "tf.nn.sparse_softmax_cross_entropy_with_logits({0}, {1})"),
     *_kinds("mv->m", "tf.nn.bias_add({0}, {1})", "{0} * {1}", "{0} * {1}[:, tf.newaxis]"),
@@ -165,7 +167,13 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("v->s", "tf.reduce_sum({0})", "tf.reduce_prod({0})", "tf.norm({0} + 0.1)"),
     *_kinds("v->s", "{0}[2]", by_element=True),
     *_kinds("m->s", "tf.reduce_mean({0})", "tf.nn.l2_loss({0})", "tf.linalg.trace({0})", "tf.reduce_max({0})"),
-    *_kinds("m->s", "tf.cast(tf.shape({0})[0], tf.float64)", "tf.cast(tf.size({0}), tf.float64)", is_constant=True, stops=True),
+    *_kinds(
+        "m->s",
+        "tf.cast(tf.shape({0})[0], tf.float64)",
+        "tf.cast(tf.size({0}), tf.float64)",
+        is_constant=True,
+        stops=True,
+    ),
     *_kinds("mb->s", "tf.reduce_sum(tf.boolean_mask({0}, {1}))"),
     *_kinds("s->s", "tf.tanh({0})", "tf.square({0})", "0.1 * {0}"),
     *_kinds("s->s", "tf.stop_gradient({0})", stops=True),
@@ -186,12 +194,19 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("l->l", "tf.nn.relu({0})", "tf.cumsum({0})"),
     *_kinds("l->m", "{0}[:4]", "{0}[4:]", "{0}[::2]", "tf.slice({0}, [2, 0], [4, 4])", by_element=True),
     *_kinds("l->mm", "tf.split({0}, 2)", by_element=True),
-    *_kinds("m->i", "tf.argmax({0}, axis=-1, output_type=tf.int32)", "tf.random.categorical({0}, 1, tf.int32)[:, 0]", stops=True),
+    *_kinds(
+        "m->i",
+        "tf.argmax({0}, axis=-1, output_type=tf.int32)",
+        "tf.random.categorical({0}, 1, tf.int32)[:, 0]",
+        stops=True,
+    ),
     *_kinds("m->i", "tf.cast(tf.clip_by_value({0}[0], 0.0, 3.0), tf.int32)", stops=True),
     *_kinds("v->i", "tf.argsort({0})", "tf.math.top_k({0}, 4).indices", stops=True),
     *_kinds("i->m", "tf.one_hot({0}, 4, dtype=tf.float64)", stops=True),
     *_kinds("i->v", "tf.cast({0}, tf.float64)", stops=True),
-    *_kinds("mi->m", "tf.gather({0}, {1})", "tf.nn.embedding_lookup({0}, {1})", "tf.gather_nd({0}, {1}[:, tf.newaxis])"),
+    *_kinds(
+        "mi->m", "tf.gather({0}, {1})", "tf.nn.embedding_lookup({0}, {1})", "tf.gather_nd({0}, {1}[:, tf.newaxis])"
+    ),
     *_kinds("mi->m", "tf.math.unsorted_segment_sum({0}, {1}, 4)", "tf.scatter_nd({1}[:, tf.newaxis], {0}, [4, 4])"),
     *_kinds("m->m", "tf.math.segment_sum({0}, [0, 0, 1, 3])"),
     *_kinds("mim->m", "tf.tensor_scatter_nd_update({0}, {1}[:, tf.newaxis], {2})"),
@@ -216,6 +231,10 @@ KINDS: tuple[Kind, ...] = (
 )
 
 HELPERS: dict[str, str] = {
+    "mask": """
+def mask(values):
+    return tf.constant(values, tf.float64)
+""",
     "straight_through": """
 @tf.custom_gradient
 def straight_through(value):

@@ -102,7 +102,9 @@ class Numbers:
         for weight, value in zip(self._weights, before, strict=True):
             weight.assign(value)
         return {
-            (position, name): tf.convert_to_tensor(answers[position][self._asks[position].variables.index(name)]).numpy()
+            (position, name): tf.convert_to_tensor(
+                answers[position][self._asks[position].variables.index(name)]
+            ).numpy()
             for position, name, answer in self._flat
             if answer is not None
         }
@@ -155,7 +157,9 @@ class _Hooks:
         return tf.cast(1.0 + strength * (noise - 1.0), tensor.dtype)
 
     def _mask(self, values: list[float]) -> tf.Tensor:
-        return tf.constant(values, tf.float64) + self._is_on("masks") * tf.random.normal([len(values)], dtype=tf.float64)
+        return tf.constant(values, tf.float64) + self._is_on("masks") * tf.random.normal(
+            [len(values)], dtype=tf.float64
+        )
 
     def _chosen(self, selector: tf.Tensor) -> tf.Tensor:
         random = tf.random.uniform([], dtype=tf.float64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tests.fuzz.kinds import HELPERS, Kind
@@ -146,11 +144,11 @@ class Program:
     applied: frozenset[str]
 
     def asking_for_all(self) -> Program:
-        """The same step, in which every gradient call asks for every variable that trains."""
+        """The same step, in which every tape watches, and every gradient call asks for, every variable that trains."""
         names = tuple(weight.name for weight in self.weights if weight.trainable)
 
         def widened(section: Section) -> Section:
-            return replace(section, asks=tuple(replace(ask, variables=names) for ask in section.asks))
+            return replace(section, watched=None, asks=tuple(replace(ask, variables=names) for ask in section.asks))
 
         return replace(self, sections=tuple(widened(section) for section in self.sections))
 
@@ -179,9 +177,9 @@ class _Source:
             self._add(1, f"{weight.name} = {_variable(weight)}")
         self._add(1, "", f"def step({', '.join(INPUTS)}):")
         self._block(2, program.before)
+        answers: list[str] = []
         for section in program.sections:
-            self._section(section)
-        answers = [f"g{number}" for number in range(sum(len(section.asks) for section in program.sections))]
+            answers += self._section(section, len(answers))
         self._updates(answers)
         self._add(2, f"return [{', '.join(answers)}]")
         specs = ", ".join(
@@ -190,34 +188,25 @@ class _Source:
         names = ", ".join(weight.name for weight in program.weights)
         self._add(1, "", f"return Subject(step, [{specs}], variables=[{names}])")
         body = "\n".join(self._lines)
-        helpers = "\n".join(text for name, text in HELPERS.items() if f"{name}(" in body)
-        mask = "" if self._loosened or "mask(" not in body else "\n\ndef mask(values):\n    return tf.constant(values, tf.float64)\n"
-        return f"import tensorflow as tf\n\nfrom gradaudit import Subject\n{helpers}{mask}\n\ndef build():{body}\n"
+        helpers = [
+            text for name, text in HELPERS.items() if f"{name}(" in body and not (self._loosened and name == "mask")
+        ]
+        return "\n".join(
+            ["import tensorflow as tf", "", "from gradaudit import Subject", *helpers, "", "def build():"]
+        ) + (f"{body}\n")
 
-    def _section(self, section: Section) -> None:
-        depth = 2
-        number = sum(
-            len(other.asks) for other in self._program.sections[: self._program.sections.index(section)]
-        )
+    def _section(self, section: Section, number: int) -> list[str]:
+        """Write a section, and name its gradients, counted from `number`."""
         answers = [f"g{number + position}" for position in range(len(section.asks))]
+        depth = 2
         if section.function:
             self._add(2, "@tf.function(autograph=False)", f"def {section.name}({', '.join(INPUTS)}):")
             depth = 3
-        inner = depth
+        inner = depth + bool(section.tapes)
         if section.tapes:
-            inner += 1
-            per_tape = {tape: sum(ask.tape == tape for ask in section.asks) for tape in section.tapes}
-            options = {
-                tape: ", ".join(
-                    (["persistent=True"] if per_tape[tape] > 1 else [])
-                    + (["watch_accessed_variables=False"] if section.watched is not None else [])
-                )
-                for tape in section.tapes
-            }
-            opened = ", ".join(f"tf.GradientTape({options[tape]}) as {tape}" for tape in section.tapes)
-            self._add(depth, f"with {opened}:")
-            for name in section.watched or ():
-                self._add(inner, *(f"{tape}.watch({name})" for tape in section.tapes))
+            self._add(depth, f"with {', '.join(_opened(section, tape) for tape in section.tapes)}:")
+        for name in section.watched or ():
+            self._add(inner, *(f"{tape}.watch({name})" for tape in section.tapes))
         self._block(inner, section.body)
         for loss in section.losses:
             self._loss(inner, loss)
@@ -228,6 +217,7 @@ class _Source:
         if section.function:
             self._add(depth, f"return {', '.join(answers)},")
             self._add(2, f"{', '.join(answers)}, = {section.name}({', '.join(INPUTS)})")
+        return answers
 
     def _loss(self, depth: int, loss: Loss) -> None:
         terms = []
@@ -242,8 +232,10 @@ class _Source:
             applied = [name for name in ask.variables if name in self._program.applied]
             if not applied:
                 continue
-            chosen = answer if len(applied) == len(ask.variables) else (
-                f"[{', '.join(f'{answer}[{ask.variables.index(name)}]' for name in applied)}]"
+            chosen = (
+                answer
+                if len(applied) == len(ask.variables)
+                else (f"[{', '.join(f'{answer}[{ask.variables.index(name)}]' for name in applied)}]")
             )
             self._add(2, f"for gradient, variable in zip({chosen}, [{', '.join(applied)}]):")
             self._add(3, "if gradient is not None:")
@@ -344,6 +336,15 @@ class _Source:
 
     def _add(self, depth: int, *lines: str) -> None:
         self._lines += ["    " * depth + line if line else "" for line in lines]
+
+
+def _opened(section: Section, tape: str) -> str:
+    options = []
+    if sum(ask.tape == tape for ask in section.asks) > 1:
+        options.append("persistent=True")
+    if section.watched is not None:
+        options.append("watch_accessed_variables=False")
+    return f"tf.GradientTape({', '.join(options)}) as {tape}"
 
 
 def _variable(weight: Weight) -> str:

@@ -29,7 +29,12 @@ from tests.fuzz.program import (
 )
 
 _T = TypeVar("_T")
-_DECORATORS = ("@tf.function(autograph=False)", "@tf.function(autograph=False, jit_compile=True)", "tf.recompute_grad", "")
+_DECORATORS = (
+    "@tf.function(autograph=False)",
+    "@tf.function(autograph=False, jit_compile=True)",
+    "tf.recompute_grad",
+    "",
+)
 _NESTED = 2
 """How deep functions, conditions and loops stand within one another."""
 
@@ -49,9 +54,7 @@ class _Pool:
 
     def of_type(self, kind: str) -> list[str]:
         """Their names, the latest first."""
-        return _of_type(self.own, kind) + (
-            self.around.of_type(kind) if self.around else []
-        )
+        return _of_type(self.own, kind) + (self.around.of_type(kind) if self.around else [])
 
 
 class _Writer:
@@ -80,7 +83,8 @@ class _Writer:
             types.append("i")
             trainable.append(True)
         return tuple(
-            Weight(f"{kind}_w{number}", trains) for number, (kind, trains) in enumerate(zip(types, trainable, strict=True))
+            Weight(f"{kind}_w{number}", trains)
+            for number, (kind, trains) in enumerate(zip(types, trainable, strict=True))
         )
 
     def _section(self, around: _Pool, trained: Sequence[str]) -> Section:
@@ -99,7 +103,14 @@ class _Writer:
         for position in range(max(len(tapes), len(losses), 1)):
             tape = tapes[position % len(tapes)] if tapes else ""
             variables = tuple(trained) if not self._one_in(4) else tuple(self._some(trained))
-            asks.append(Ask(tape, losses[position % len(losses)].name, variables, zeros=self._one_in(15) and not any(name[0] == "i" for name in variables)))
+            asks.append(
+                Ask(
+                    tape,
+                    losses[position % len(losses)].name,
+                    variables,
+                    zeros=self._one_in(15) and not any(name[0] == "i" for name in variables),
+                )
+            )
         if not function:
             around.own += pool.own
         return Section(name, tapes, watched, function, Block(tuple(statements)), losses, tuple(asks))
@@ -116,9 +127,7 @@ class _Writer:
             terms.append((weight, self._pick(forms), operand))
         return Loss(self._new("loss"), tuple(terms))
 
-    def _statements(
-        self, pool: _Pool, count: int, *, depth: int, tapes: Sequence[str] = ()
-    ) -> list[Statement]:
+    def _statements(self, pool: _Pool, count: int, *, depth: int, tapes: Sequence[str] = ()) -> list[Statement]:
         statements = []
         for _ in range(count):
             is_plain = depth == _NESTED or not self._one_in(6)
@@ -133,7 +142,7 @@ class _Writer:
         return statements
 
     def _apply(self, pool: _Pool, weight: str | None = None) -> Apply:
-        """An op on `weight`, or on a tensor that nothing has read yet, where there is one: few ends shall stay loose."""
+        """An op on `weight`, or on a tensor that nothing has read yet, so that few ends stay loose."""
         types = [kind for kind in "smvtlfhcib" if pool.of_type(kind)]
         unread = [kind for kind in types if not self._read_names.issuperset(pool.of_type(kind))]
         wanted = weight[0] if weight else self._pick(unread or types)
@@ -218,7 +227,9 @@ class _Writer:
         return Apply(self._pick(joining), operands, self._made(pool, kind))
 
     def _types(self, pool: _Pool) -> str:
-        return "".join(self._draw(st.lists(st.sampled_from("mmvs" if pool.of_type("s") else "mmv"), min_size=1, max_size=3)))
+        return "".join(
+            self._draw(st.lists(st.sampled_from("mmvs" if pool.of_type("s") else "mmv"), min_size=1, max_size=3))
+        )
 
     def _read(self, pool: _Pool, kind: str) -> str:
         """A tensor of a type, more often one that nothing has read yet."""
