@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from tests.fuzz.kinds import HELPERS, Kind
@@ -188,12 +189,11 @@ class _Source:
         names = ", ".join(weight.name for weight in program.weights)
         self._add(1, "", f"return Subject(step, [{specs}], variables=[{names}])")
         body = "\n".join(self._lines)
-        helpers = [
-            text for name, text in HELPERS.items() if f"{name}(" in body and not (self._loosened and name == "mask")
-        ]
-        return "\n".join(
-            ["import tensorflow as tf", "", "from gradaudit import Subject", *helpers, "", "def build():"]
-        ) + (f"{body}\n")
+        hooks = {"mask"} if self._loosened else set()
+        called = {name for name in HELPERS if re.search(rf"(?<![.\w]){name}\(", body)}
+        helpers = [text for name, text in HELPERS.items() if name in called - hooks]
+        head = ["import tensorflow as tf", "", "from gradaudit import Subject", *helpers, "", "def build():"]
+        return "\n".join(head) + f"{body}\n"
 
     def _section(self, section: Section, number: int) -> list[str]:
         """Write a section, and name its gradients, counted from `number`."""
