@@ -38,14 +38,14 @@ class Case:
         return str(stated(self.expected, path))
 
     def tape_of(self, path: str) -> str | None:
-        """What the tape must return: as stated, or as the status implies; None for a disconnected one without a word."""
+        """What the tape must return: as stated, or as the status implies; None where neither says."""
         return stated(self.tape, path, _TAPE_OF.get(self.status_of(path)))
 
     def changes_of(self, path: str) -> bool:
         """Whether the differentiated loss must change with the variable.
 
-        What gets a gradient, or would if it were asked for, changes the loss; what is multiplied by zero, or is
-        never read or leads nowhere, does not; what is blocked or outside of the tape may well: only its gradient is lost.
+        What gets a gradient, or would if it were asked for, changes the loss; what is multiplied by zero, or is never
+        read or leads nowhere, does not; what is blocked or outside of the tape may: only its gradient is lost.
         """
         status, (kind, _) = self.status_of(path), stated(self.cause, path, (None, None))
         return stated(self.changes, path, status != "zero-gradient" and kind not in ("never-read", "dead-end"))

@@ -1,7 +1,7 @@
 """Two oracles that know nothing of gradaudit: TensorFlow's own tape, and a variable that is changed.
 
-The step of a case is run as it is, in a `tf.function`, at random weights and inputs. Every gradient call in it is made for
-real, and what it differentiates and what it returns is written down by the step itself, into variables, for a call
+The step of a case is run as it is, in a `tf.function`, at random weights and inputs. Every gradient call in it is made
+for real, and what it differentiates and what it returns is written down by the step itself, into variables, for a call
 may stand in a loop, a branch, or a function that XLA compiles.
 """
 
