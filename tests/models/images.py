@@ -51,11 +51,6 @@ def vit_image_classifier():
     return compiled(models.ViTImageClassifier(models.ViTBackbone(**VIT), num_classes=3))
 
 
-@architecture(IMAGES, CLASSES, inert=KEY_BIAS)
-def vit_image_classifier_that_pools():
-    return compiled(models.ViTImageClassifier(models.ViTBackbone(**VIT), num_classes=3, pooling="gap"))
-
-
 @architecture(IMAGES, Values((4, 32, 32, 3)))
 def deeplab_v3_image_segmenter():
     encoder = models.ResNetBackbone(

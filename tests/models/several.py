@@ -17,7 +17,7 @@ def whisper() -> keras.Model:
 SPEECH = {"encoder_features": Values((4, 12, 8)), "decoder_token_ids": TOKENS, "decoder_padding_mask": BITS}
 
 
-@architecture(SPEECH, TOKENS)
+@architecture(SPEECH, TOKENS, slow=True)
 def whisper_transcriber():
     backbone = whisper()
     written = backbone(backbone.input)["decoder_sequence_output"]
@@ -43,6 +43,7 @@ def whisper_that_classifies_what_its_encoder_hears():
     {"images": IMAGES, "token_ids": TOKENS},
     {"vision_logits": Values((4,), 4), "text_logits": Values((4,), 4)},
     inert=KEY_BIAS,
+    slow=True,
 )
 def clip():
     vision = models.CLIPVisionEncoder(
