@@ -29,23 +29,23 @@ class Case:
     changes: dict[str, bool] = field(default_factory=dict)
     moves: dict[str, bool] = field(default_factory=dict)
 
-    def expects(self, path: str) -> bool:
-        """Whether the case states a status of this variable."""
-        return stated(self.expected, path) is not None
+    def expects(self, path: str, trainable: bool) -> bool:
+        """Whether the case states a status of this variable; a pattern speaks of trainable ones alone."""
+        return path in self.expected or trainable and stated(self.expected, path) is not None
 
     def status_of(self, path: str) -> str:
         """The status that the case states."""
         return str(stated(self.expected, path))
 
     def tape_of(self, path: str) -> str | None:
-        """What the tape must return: as stated, or as the status implies; None for a disconnected one without a word."""
+        """What the tape must return: as stated, or as the status implies; None where neither tells."""
         return stated(self.tape, path, _TAPE_OF.get(self.status_of(path)))
 
     def changes_of(self, path: str) -> bool:
         """Whether the differentiated loss must change with the variable.
 
         What gets a gradient, or would if it were asked for, changes the loss; what is multiplied by zero, or is
-        never read or leads nowhere, does not; what is blocked or outside of the tape may well: only its gradient is lost.
+        never read or leads nowhere, does not; what is blocked or outside of the tape does: only its gradient is lost.
         """
         status, (kind, _) = self.status_of(path), stated(self.cause, path, (None, None))
         return stated(self.changes, path, status != "zero-gradient" and kind not in ("never-read", "dead-end"))

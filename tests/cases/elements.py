@@ -246,9 +246,7 @@ def one_of_two_results_of_a_map() -> Subject:
     a, b = weight("a"), weight("b")
 
     def loss(x):
-        heads = tf.map_fn(
-            lambda row: (row[None] @ a, row[None] @ b), x, fn_output_signature=(tf.float32, tf.float32)
-        )
+        heads = tf.map_fn(lambda row: (row[None] @ a, row[None] @ b), x, fn_output_signature=(tf.float32, tf.float32))
         return tf.reduce_sum(heads[0])
 
     return descend(loss, [a, b])

@@ -1,7 +1,7 @@
 """Two oracles that know nothing of gradaudit: TensorFlow's own tape, and a variable that is changed.
 
-The step of a case is run as it is, in a `tf.function`, at random weights and inputs. Every gradient call in it is made for
-real, and what it differentiates and what it returns is written down by the step itself, into variables, for a call
+The step of a case is run as it is, in a `tf.function`, at random weights and inputs. Every gradient call in it is made
+for real, and what it differentiates and what it returns is written down by the step itself, into variables, for a call
 may stand in a loop, a branch, or a function that XLA compiles.
 """
 
@@ -41,29 +41,30 @@ class Observation:
     refused: bool
 
 
-def observe(case: Case, rounds: int = ROUNDS) -> Observation:
+def observe(case: Case) -> Observation:
     """Run the step of a case for real, many times."""
-    with _noted_variables() as noted, warnings.catch_warnings():
+    calls: list[_Call] = []
+    with _noted_variables() as noted, _gradient_calls_noted_in(calls), warnings.catch_warnings():
         # Keras's own warning is one of the things that are measured here.
         warnings.filterwarnings("ignore", "Gradients do not exist", UserWarning)
         subject = case.build()
         subject.build()
         made = noted()
-        variables = {path: variable for path, variable in made.items() if case.expects(path)}
-        calls: list[_Call] = []
+        variables = {path: v for path, v in made.items() if case.expects(path, v.trainable)}
+        numbers = np.random.default_rng(0)
         step = tf.function(subject.step)
+        draws_random_numbers = _draws_random_numbers(step.get_concrete_function(*_batch(subject.inputs, numbers)))
 
         def run(batch: list[Any]) -> list[float]:
             for call in calls:
                 call.loss.assign(0.0)
-            tf.random.set_seed(1)
-            with _gradient_calls_noted_in(calls):
-                step(*batch)
+            if draws_random_numbers:
+                tf.random.set_seed(1)  # the same numbers in every run; it costs more than the step
+            step(*batch)
             return [float(call.loss) for call in calls]
 
-        numbers = np.random.default_rng(0)
         moves, changed_in = dict.fromkeys(variables, False), {path: set[int]() for path in variables}
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             for variable in variables.values():
                 variable.assign(_weights(variable, numbers))
             batch = _batch(subject.inputs, numbers)
@@ -182,6 +183,12 @@ def _answer(variable: Any, calls: list[_Call]) -> str:
     return "zeros" if peaks else "none" if asked else "not-asked"
 
 
+def _draws_random_numbers(concrete: Any) -> bool:
+    graph = concrete.graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return any(node.op.startswith(("Random", "TruncatedNormal", "Multinomial")) for node in nodes)
+
+
 def _settled(changed: set[int], calls: list[_Call], variable: Any) -> bool:
     """Whether one of the losses that count for a variable has changed with it."""
     asking = {number for number, call in enumerate(calls) if call.asks_for(variable)}
@@ -231,8 +238,8 @@ def _batch(inputs: Any, numbers: np.random.Generator) -> list[Any]:
 
     def values(spec: Any) -> Any:
         if isinstance(spec, tf.RaggedTensorSpec):
-            lengths = numbers.integers(1, 5, 4)
-            flat = numbers.normal(scale=scale, size=(int(lengths.sum()), *spec.shape[2:]))
+            lengths = numbers.permutation([1, 2, 3, 4])  # always ten values: the step is traced once
+            flat = numbers.normal(scale=scale, size=(10, *spec.shape[2:]))
             return tf.RaggedTensor.from_row_lengths(tf.constant(flat, spec.dtype), lengths)
         if isinstance(spec, tf.SparseTensorSpec):
             return tf.sparse.from_dense(tf.constant(numbers.normal(scale=scale, size=spec.shape), spec.dtype))

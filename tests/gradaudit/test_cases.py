@@ -1,4 +1,4 @@
-"""The corpus: TensorFlow's tape and a change of each variable confirm what a case states, and then gradaudit must say it."""
+"""The corpus: tape and perturbation confirm what a case states of its variables, and then gradaudit must say it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def confirm_statements_are_complete(case: Case, observation: Observation) -> Non
 
 
 def confirm_by_tape(case: Case, observation: Observation) -> None:
-    """The tape returns what the case states; it refuses exactly where a path is opaque; what learns moves, and no more."""
+    """The tape returns what the case states; it refuses where a path is opaque; what learns moves, no more."""
     assert observation.refused == ("opaque" in case.expected.values())
     if observation.refused:
         return
