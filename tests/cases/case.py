@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -16,9 +18,10 @@ from gradaudit import Subject
 class Case:
     """What a step is, and what is true of its variables, by path or by pattern of paths (`bert/*`).
 
-    `expected` maps them to statuses. `tape` and `cause` say more of those that get no gradient: what the tape returns,
-    and the kind of cause with the op that is to blame. `changes` says whether the differentiated loss changes with the
-    variable, `moves` whether the step writes to it, where that is not what the status implies.
+    `expected` maps them to statuses. `tape` and `cause` say more of those that get no gradient: what the tape returns
+    ("noise" for zeros that TensorFlow computes with rounding errors), and the kind of cause with the op to blame.
+    `changes` says whether the differentiated loss changes with the variable, `moves` whether the step writes to it,
+    where that is not what the status implies.
     """
 
     name: str
@@ -71,6 +74,14 @@ def stated(statements: dict[str, Any], path: str, default: Any = None) -> Any:
 
 
 CASES: list[Case] = []
+
+
+def all_cases() -> list[Case]:
+    """The cases of every module of this package."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__, f"{__package__}."):
+        importlib.import_module(module.name)
+    return CASES
 
 
 def case(

@@ -166,7 +166,9 @@ def an_unused_pooler_of_an_encoder_in_a_function() -> Subject:
 
 @case(
     connected="*",
-    zero_gradient="*query* *key*",
+    zero_gradient="*query/kernel *key/kernel",
+    tape={"*query/kernel": "noise", "*key/kernel": "noise"},
+    moves={"*query/kernel": True, "*key/kernel": True},
 )
 def attention_over_one_key() -> Subject:
     inputs = keras.Input((1, 16))

@@ -23,6 +23,8 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 from tests.cases.case import Case
 
 ROUNDS = 16
+NOISE = 1e-5
+"""Gradients of float32 that are smaller than this share of the largest one may be rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Observation:
     `tape` is what the gradient calls that ran returned: "tensor", "zeros" in every round, "none" or "not-asked".
     `changes` says whether a change of the variable alone ever changed a differentiated loss: one of those that are
     asked for its gradient, or any, if none is. `moves` says whether the step ever wrote to the variable.
+    `noise` are those whose gradient is so small beside the others of the call that it may be the rounding of a zero.
     `refused` says that TensorFlow raised LookupError, for want of a registered gradient: there is no tape then.
     """
 
     tape: dict[str, str]
     changes: dict[str, bool]
     moves: dict[str, bool]
+    noise: frozenset[str]
     refused: bool
 
 
@@ -84,6 +88,7 @@ def observe(case: Case) -> Observation:
         tape={path: _answer(variable, calls) for path, variable in variables.items()},
         changes={path: _settled(changed_in[path], calls, variable) for path, variable in variables.items()},
         moves=moves,
+        noise=frozenset(path for path, variable in variables.items() if _is_noise(variable, calls)),
         refused=any(call.refused for call in calls),
     )
 
@@ -103,6 +108,10 @@ class _Call:
 
     def asks_for(self, variable: Any) -> bool:
         return any(handle is variable.handle for handle in self.handles)
+
+    def peaks_of(self, variable: Any) -> list[float]:
+        pairs = zip(self.handles, self.peaks, strict=True)
+        return [float(peak) for handle, peak in pairs if handle is variable.handle and peak is not None]
 
 
 @contextmanager
@@ -172,15 +181,18 @@ def _flat(tensor: Any) -> Any:
 
 def _answer(variable: Any, calls: list[_Call]) -> str:
     asked = [call for call in calls if call.asks_for(variable) and float(call.runs) > 0]
-    peaks = [
-        peak
-        for call in asked
-        for handle, peak in zip(call.handles, call.peaks, strict=True)
-        if handle is variable.handle and peak is not None
-    ]
-    if any(float(peak) != 0.0 for peak in peaks):
+    peaks = [peak for call in asked for peak in call.peaks_of(variable)]
+    if any(peak != 0.0 for peak in peaks):
         return "tensor"
     return "zeros" if peaks else "none" if asked else "not-asked"
+
+
+def _is_noise(variable: Any, calls: list[_Call]) -> bool:
+    return all(
+        peak < NOISE * max(float(other) for other in call.peaks if other is not None)
+        for call in calls
+        for peak in call.peaks_of(variable)
+    )
 
 
 def _draws_random_numbers(concrete: Any) -> bool:
