@@ -17,7 +17,7 @@ pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 ready := $(VENV)/.ready
 uv_version := 0.13.9
 seed_reports := gradaudit trace --config xtts/configs/seed.toml --fail-on none --report
-left_out := -x '*.json' -x '*.png' -x '*.dot'
+left_out := -x '*.json' -x '*.csv' -x '*.png' -x '*.dot'
 
 # Bytecode is wanted however the machine is set up: without it TensorFlow's import alone takes three times as long.
 export PYTHONDONTWRITEBYTECODE =
@@ -43,7 +43,7 @@ $(ready): requirements.lock pyproject.toml
 	    echo "$(PYTHON) is not Python 3.10 to 3.13, which TensorFlow has wheels for: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing what requirements.lock pins into $(VENV): some 400 MB to download, two minutes or so." >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(pip) install --no-compile --only-binary :all: --require-hashes --requirement requirements.lock
+	@$(pip) install --no-compile --no-deps --only-binary :all: --require-hashes --requirement requirements.lock
 	@$(pip) install --no-compile --no-build-isolation --no-deps --editable .
 	@$(bin)/python -m compileall -qq -j 0 $(VENV)/lib || true # some packages ship templates that are no valid Python
 	@touch $(ready)

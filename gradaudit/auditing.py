@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.flow.edges import Edges
-from gradaudit.flow.opening import Opening, window_of
+from gradaudit.flow.opening import Opening
+from gradaudit.flow.reported import missing_terms
 from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
 from gradaudit.graph.groups import group
+from gradaudit.graph.idle_terms import idle_terms
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.report import Audit
+from gradaudit.graph.verdicts import UnregisteredOp, Verdict
+from gradaudit.probing import probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.gradient_calls import GradientCall
-from gradaudit.tracing.making import watched_making
+from gradaudit.tracing.making import Made, watched_making
 from gradaudit.tracing.trace import Trace, trace_step
+from gradaudit.tracing.unbuilt import unbuilt_layers
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
 from gradaudit.user_code import user_errors
 
@@ -39,6 +44,7 @@ def audit(
     name: str | None = None,
     participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
     verify: bool = False,
+    probe: int = 0,
     progress: _Progress | None = None,
 ) -> Audit:
     """Tell for every variable of a train step whether it will learn, and why not.
@@ -50,22 +56,33 @@ def audit(
         name: what the report calls the subject; its own name if left out.
         participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
         verify: also ask TensorFlow's own tape, and compare.
-        progress: called with the name of each phase as it begins: "build", "trace", "analyse".
+        probe: also run this many real steps, on the subject's batches or on random values, with weights that are moved
+            off zero, and compare. It takes a callable, because it changes the weights of what that returns.
+        progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
 
     Raises:
         SubjectError: the subject is no subject.
         TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables.
-        DisagreementError: with `verify`, if TensorFlow contradicts a verdict.
+        DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
     """
-    if isinstance(subject, Subject):
-        return _Attempt(scenario, name, participation_scopes, verify, progress).run(lambda: subject, weightless=False)
-    if not callable(subject):
+    if isinstance(subject, Subject) and probe:
+        raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
+    if not isinstance(subject, Subject) and not callable(subject):
         raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
+
+    def attempt(make_subject: Callable[[], Subject], weightless: bool, *notes: str) -> Audit:
+        way = _Attempt(scenario, name, participation_scopes, verify, probe, progress, notes)
+        return way.run(make_subject, weightless=weightless)
+
+    if isinstance(subject, Subject):
+        return attempt(lambda: subject, False)
+    if probe:
+        return attempt(subject, False)
     try:
-        return _Attempt(scenario, name, participation_scopes, verify, progress).run(subject, weightless=True)
+        return attempt(subject, True)
     except WeightlessReadError as read:
         note = f"weights were allocated, because {read}"
-    return _Attempt(scenario, name, participation_scopes, verify, progress, (note,)).run(subject, weightless=False)
+    return attempt(subject, False, note)
 
 
 class _Attempt:
@@ -77,13 +94,15 @@ class _Attempt:
         name: str | None,
         participation_scopes: Sequence[str],
         verify: bool,
+        probe: int,
         progress: _Progress | None,
-        notes: tuple[str, ...] = (),
+        notes: tuple[str, ...],
     ) -> None:
         self._scenario = scenario
         self._name = name
         self._participation_scopes = frozenset(participation_scopes)
         self._verify = verify
+        self._probe = probe
         self._progress = progress
         self._notes = notes
         self._seconds: dict[str, float] = {}
@@ -105,13 +124,20 @@ class _Attempt:
                     subject.step,
                     subject.inputs,
                     made=made,
-                    expectation=lambda trace: _opened(trace, variables, openings).expect,
+                    expectation=lambda trace: _opened(trace, variables, made, openings).expect,
                     verify=self._verify,
                 )
         with self._phase("analyse"):
-            return self._judged(subject, trace, openings[-1], weightless)
+            audit, variables_judged = self._judged(subject, trace, openings[-1], made, weightless)
+        if not self._probe:
+            return audit
+        with self._phase("probe"):
+            return probed(audit, subject, variables_judged, self._probe)
 
-    def _judged(self, subject: Subject, trace: Trace, opening: Opening, weightless: bool) -> Audit:
+    def _judged(
+        self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool
+    ) -> tuple[Audit, list[KnownVariable]]:
+        """The audit, and the variables that it is about."""
         universe = _universe(subject)
         if universe is not None and not any(variable.trainable for variable in universe):
             raise TraceError(_NOTHING_TO_TRAIN)
@@ -124,33 +150,51 @@ class _Attempt:
         opening.finish()
         calls = [call for call in calls if opening.is_run(call)]
         objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
-        facts = _variable_facts(universe, opening, updated_variables(opening, trace.updates), objectives)
+        updated = updated_variables(opening, trace.updates)
+        facts = _facts(_listed(universe, opening, objectives), opening, updated)
         if not any(variable.trainable for variable in facts):
             raise TraceError(_NOTHING_TO_TRAIN)
         judgement = Judgement(opening.graph, objectives)
+        if subject.model is not None and subject.variables is None:
+            listed = {fact.node for fact in facts}
+            others = _facts(_trainable(opening), opening, updated)
+            facts += [other for other in others if other.node not in listed and judgement.is_untracked(other)]
         verdicts = tuple(judgement.verdict(variable) for variable in facts)
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
         groups = group(verdicts, opening.graph, RULE_CODES)
-        return Audit(
+        found = judgement.objectives(facts)
+        training = {fact.node: fact.path for fact in facts if fact.trainable}
+        inner = [facts.node for facts, call in zip(objectives, calls, strict=True) if opening.is_inner(call)]
+        audit = Audit(
             subject=self._name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self._scenario,
-            objectives=judgement.objectives(facts),
+            objectives=found,
             variables=verdicts,
             groups=groups,
-            findings=find(groups),
+            findings=find(
+                groups,
+                unbuilt_layers(_roots(subject, trace), made),
+                idle_terms(opening.graph, objectives, found, training, inner),
+                missing_terms(opening, trace, self._participation_scopes),
+                _untold(calls, verdicts),
+            ),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,
-            notes=self._notes,
+            notes=(*self._notes, *_notes(subject, trace, facts, objectives)),
             weights_allocated=not weightless,
             seconds=self._seconds,
         )
+        by_node = {node: known for known, node in opening.variables.with_nodes()}
+        return audit, [by_node[fact.node] for fact in facts]
 
     def _objective(self, opening: Opening, call: GradientCall, position: int) -> ObjectiveFacts:
         name = "loss" if position == 0 else f"loss {position + 1}"
         node = opening.graph.add_objective(name, call.source)
         terms = []
-        for term in loss_terms(opening, opening.targets(call), window_of(call), self._participation_scopes):
+        for term in loss_terms(
+            opening, opening.weighted_targets(call), opening.window(call), self._participation_scopes
+        ):
             term_node = opening.graph.add_term(
                 node, term.name, term.source, term.parts, term_kind=term.kind, weight=term.weight
             )
@@ -161,7 +205,7 @@ class _Attempt:
             node=node,
             name=name,
             source=call.source,
-            window=window_of(call),
+            window=opening.window(call),
             terms=tuple(terms),
             asked=frozenset(asked),
             watched=frozenset(
@@ -180,37 +224,59 @@ class _Attempt:
         self._seconds[name] = time.perf_counter() - start
 
 
-def _opened(trace: Trace, variables: Variables, openings: list[Opening]) -> Opening:
+def _opened(trace: Trace, variables: Variables, made: Made, openings: list[Opening]) -> Opening:
     """The opening of a trace; kept, because a step may be traced more than once and the last one counts."""
-    openings.append(Opening(trace, variables.forgetting_nodes(), Edges()))
+
+    def later() -> list[Any]:
+        called = list(trace.origins.called.values())
+        return [*made.variables, *(variable for layer in called for variable in layer.variables)]
+
+    openings.append(Opening(trace, variables.forgetting_nodes(later), Edges()))
     return openings[-1]
+
+
+def _roots(subject: Subject, trace: Trace) -> list[Any]:
+    """The model that is trained, or the layers that the step calls, outermost first."""
+    return list(trace.origins.called.values()) if subject.model is None else [subject.model]
 
 
 def _model_variables(subject: Subject) -> Sequence[Any]:
     return () if subject.model is None else tuple(subject.model.variables)
 
 
-def _variable_facts(
-    universe: Sequence[Any] | None, opening: Opening, updated: set[int], objectives: Sequence[ObjectiveFacts]
-) -> list[VariableFacts]:
-    """Every variable that ought to train, or is frozen, in the order of the model or of their first use."""
-    variables, graph = opening.variables, opening.graph
-    known = [variables.add(variable) for variable in universe or ()]
+def _listed(
+    universe: Sequence[Any] | None, opening: Opening, objectives: Sequence[ObjectiveFacts]
+) -> list[KnownVariable]:
+    """Every variable that ought to train, or is frozen, in the order of the model or of their first use.
+
+    One whose type carries no gradient ought to train if it is listed as trainable, or asked for.
+    """
+    named = [opening.variables.add(variable) for variable in universe or ()]
     asked = frozenset().union(*(objective.asked for objective in objectives))
-    for other, node in variables.with_nodes():
-        if node in asked or universe is None and other.trainable:
-            known.append(other)
+    found = set(_trainable(opening) if universe is None else ())
+    for variable, node in opening.variables.with_nodes():
+        if node in asked or variable in found:
+            named.append(variable)
+    return [variable for variable in named if variable.trainable or _can_learn(variable)]
+
+
+def _trainable(opening: Opening) -> list[KnownVariable]:
+    """The variables that the step touches and that could train."""
+    return [known for known, _ in opening.variables.with_nodes() if known.trainable and _can_learn(known)]
+
+
+def _facts(variables: Sequence[KnownVariable], opening: Opening, updated: set[int]) -> list[VariableFacts]:
     return [
         VariableFacts(
-            node=variables.node(variable, graph),
+            node=opening.variables.node(variable, opening.graph),
             path=variable.path,
             shape=variable.shape,
             dtype=variable.dtype,
             trainable=variable.trainable,
             applied=id(variable.handle) in updated,
+            carries=_can_learn(variable),
         )
-        for variable in dict.fromkeys(known)
-        if _can_learn(variable)
+        for variable in dict.fromkeys(variables)
     ]
 
 
@@ -227,6 +293,42 @@ def _universe(subject: Subject) -> Sequence[Any] | None:
         if not variable.trainable
     ]
     return [*subject.model.trainable_variables, *frozen]
+
+
+def _notes(
+    subject: Subject, trace: Trace, facts: Sequence[VariableFacts], objectives: Sequence[ObjectiveFacts]
+) -> Iterator[str]:
+    """Remarks on what the step does with its variables, apart from the verdicts."""
+    asked = frozenset().union(*(objective.asked for objective in objectives))
+    updated = [fact.path for fact in facts if not fact.trainable and fact.applied and fact.node in asked]
+    if updated:
+        yield (
+            f"the step updates what is frozen, with its gradient: {', '.join(updated)}. Leave it out of the gradient "
+            "call, or make it trainable."
+        )
+    for optimizer in trace.updates.without_gradients:
+        yield f"the step fails: {optimizer}.apply raises ValueError where it is given no gradient at all."
+    kept = _trained_by_the_kept_step(subject)
+    if kept:
+        yield (
+            f"fit keeps the step that it traced before, which still trains {', '.join(kept)}: call compile again "
+            "after a change to which layers train. Audited is the step as it would be traced now."
+        )
+
+
+def _untold(calls: Sequence[GradientCall], verdicts: Sequence[Verdict]) -> list[UnregisteredOp]:
+    """The ops at which gradient calls fail, without those that are told as the cause of an opaque variable."""
+    told = {(v.cause.op_type, v.cause.source) for v in verdicts if v.status == "opaque" and v.cause is not None}
+    failing = dict.fromkeys(op for call in calls for op in call.unregistered)
+    return [op for op in failing if (op.op_type, op.source) not in told]
+
+
+def _trained_by_the_kept_step(subject: Subject) -> list[str]:
+    """The variables that `fit` goes on to train though they were frozen since, because it does not trace again."""
+    model = subject.model
+    if model is None or getattr(model, "train_function", None) is None:
+        return []
+    return [variable.path for variable in model.optimizer._trainable_variables if not variable.trainable]
 
 
 def _can_learn(variable: KnownVariable) -> bool:

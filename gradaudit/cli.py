@@ -45,7 +45,7 @@ PHASES = {
     "build": "building the model",
     "trace": "tracing the step",
     "analyse": "analysing",
-    "verify": "asking TensorFlow's tape",
+    "probe": "running real steps",
     "draw": "drawing",
 }
 
@@ -116,7 +116,13 @@ def main(context: click.Context) -> int:
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
 )
 @click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output.")
-@click.option("--report", "folder", type=_A_FILE, metavar="DIR", help="Write every format and the pictures into DIR.")
+@click.option(
+    "--report",
+    "folder",
+    type=_A_FILE,
+    metavar="DIR",
+    help="Write every format, the pictures and the matrix of variables and terms into DIR.",
+)
 @click.option(
     "--fail-on",
     "fail_on",
@@ -128,6 +134,15 @@ def main(context: click.Context) -> int:
 @click.option(
     "--verify/--no-verify", default=False, help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere."
 )
+@click.option(
+    "--probe",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=3,
+    default=None,
+    metavar="[STEPS]",
+    help="Run real steps too, 3 if no number is given, and fail if a gradient is there that should not be.",
+)
 def trace(
     subject: str | None,
     config: Path | None,
@@ -138,6 +153,7 @@ def trace(
     folder: Path | None,
     fail_on: tuple[str, ...],
     verify: bool,
+    probe: int | None,
 ) -> int:
     """Audit a train step without running it.
 
@@ -156,7 +172,7 @@ def trace(
     require_tensorflow()
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
-        outcomes = [(run, _attempt(run, verify, show)) for run in runs]
+        outcomes = [(run, _attempt(run, verify, probe or 0, show)) for run in runs]
         audited = [(run, audit) for run, audit in outcomes if audit is not None]
         report = _report([audit for _, audit in audited])
         pictures, mishap = _write_folder(report, folder, show) if audited else ({}, None)
@@ -229,7 +245,7 @@ def _require_writable(output: Path | None, folder: Path | None) -> None:
 # ------------------------------------------------------------------------------------------------------------ the audit
 
 
-def _attempt(run: _Run, verify: bool, show: Callable[[str, str], None]) -> Audit | None:
+def _attempt(run: _Run, verify: bool, probe: int, show: Callable[[str, str], None]) -> Audit | None:
     """Make one audit, or say why it cannot be made: the others go on."""
     show(run.name, "import")
     try:
@@ -242,6 +258,7 @@ def _attempt(run: _Run, verify: bool, show: Callable[[str, str], None]) -> Audit
                 scenario=run.plan.scenario,
                 participation_scopes=run.plan.participation_scopes,
                 verify=verify,
+                probe=probe,
                 progress=lambda phase: show(run.name, phase),
             )
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
@@ -296,6 +313,7 @@ def _write_folder(
 def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
     from gradaudit.output import file_names, write_file
     from gradaudit.reports.json_report import render_json
+    from gradaudit.reports.matrix import render_matrix
     from gradaudit.reports.picture import draw, render_picture
     from gradaudit.reports.terminal import render_text
     from gradaudit.reports.wording import name
@@ -309,6 +327,7 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
         write_file(folder / f"{stem}.dot", dot.encode())
         for ending in ("svg", "png"):
             write_file(folder / f"{stem}.{ending}", render_picture(dot, ending))
+        write_file(folder / f"{stem}.csv", render_matrix(audit).encode())
     beside = {audit: f"{stem}.svg" for audit, stem in zip(names, stems, strict=True)}
     text = render_text(report, color=False, width=PIPED_WIDTH, pictures=beside)
     write_file(folder / "report.txt", text.encode())

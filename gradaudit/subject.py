@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ class Subject:
             model, its `trainable_variables`.
         name: what the report calls it.
         model: the Keras model whose step this is, if it is one.
+        batches: real values of the first input, if there are any; only a probe reads them.
     """
 
     step: Callable[..., Any]
@@ -28,6 +29,7 @@ class Subject:
     variables: tuple[Any, ...] | None
     name: str | None
     model: Any
+    batches: Iterable[Any] | None
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class Subject:
         variables: Sequence[Any] | None = None,
         name: str | None = None,
         model: Any = None,
+        batches: Iterable[Any] | None = None,
     ) -> None:
         if not callable(step):
             raise SubjectError(f"step must be callable, not {type(step).__name__}: pass the function that trains.")
@@ -49,6 +52,7 @@ class Subject:
         object.__setattr__(self, "variables", None if variables is None else tuple(variables))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "model", model)
+        object.__setattr__(self, "batches", batches)
 
     @classmethod
     def from_keras(cls, model: Any, batch: Any) -> Subject:
@@ -57,7 +61,7 @@ class Subject:
         Args:
             model: a compiled Keras model; it need not be built.
             batch: what `train_step` gets, `(x, y)` or `(x, y, sample_weight)`, of TensorSpecs, arrays or tensors, or a
-                `tf.data.Dataset`, of which only the `element_spec` is used.
+                `tf.data.Dataset`, of which an audit uses the `element_spec` alone, and a probe the first batches.
 
         Raises:
             SubjectError: `model` is no Keras model, or is not compiled.
@@ -71,8 +75,9 @@ class Subject:
             # As fit calls it: through the strategy under which the model was made.
             return model.distribute_strategy.run(model.train_step, args=(data,))
 
-        spec = getattr(batch, "element_spec", batch)
-        return cls(step, [spec], name=model.name, model=model)
+        if hasattr(batch, "element_spec"):
+            return cls(step, [batch.element_spec], name=model.name, model=model, batches=batch)
+        return cls(step, [batch], name=model.name, model=model)
 
     def build(self) -> None:
         """Build model and optimizer from the shapes of the batch, as `fit` does before its first step."""

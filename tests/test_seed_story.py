@@ -19,6 +19,7 @@ from xtts.subject import subject
 ROOT = Path(__file__).resolve().parents[1]
 SEED_CONFIG = ROOT / "xtts" / "configs" / "seed.toml"
 WITHHELD = 'loss.outputs=["mel_output", "stop_tokens"]'
+DIFFUSION_WITHHELD = 'loss.outputs=["mel_output", "stop_tokens", "diffusion_pred", "diffusion_target"]'
 
 HEADS = {
     "duration_pred": ["text_encoder/duration_predictor"],
@@ -43,10 +44,10 @@ GROUPS = {outputs: variables_of(*layers) for outputs, layers in HEADS.items()}
 NEVER_LEARNING = set().union(*GROUPS.values())
 
 
-def audited(scenario: str, *overrides: str, verify: bool = False) -> Audit:
+def audited(scenario: str, *overrides: str, **proofs: Any) -> Audit:
     """The audit of a scenario, with the tiny preset to save time."""
     project = read_project(SEED_CONFIG, scenario, ['model.preset="tiny"', *overrides])
-    return audit(lambda: subject(project), scenario=scenario, verify=verify)
+    return audit(lambda: subject(project), scenario=scenario, **proofs)
 
 
 def of_status(result: Audit, status: str) -> set[str]:
@@ -71,36 +72,43 @@ def test_the_command_names_exactly_the_18_variables_under_their_outputs_and_fail
     assert answer["weights_allocated"] is False
 
 
-@pytest.mark.parametrize(
-    ("scenario", "overrides", "disconnected", "participating"),
-    [
-        ("minimal-unpatched", [], NEVER_LEARNING, set()),
-        ("minimal", [], set(), NEVER_LEARNING),
-        ("minimal", [WITHHELD], NEVER_LEARNING, set()),
-        ("comprehensive", [], set(), set()),
-        (
-            "mixed",
-            [],
-            set(),
-            variables_of(
-                "prosody_predictor/energy_predictor",
-                "prosody_predictor/speaking_rate_predictor",
-                "mel_decoder/energy_projection",
-            ),
-        ),
-        ("comprehensive", ['model.decoder="diffusion"'], set(), set()),
-    ],
-    ids=["minimal-unpatched", "minimal", "outputs withheld", "comprehensive", "mixed", "diffusion"],
+MIXED = variables_of(
+    "prosody_predictor/energy_predictor", "prosody_predictor/speaking_rate_predictor", "mel_decoder/energy_projection"
 )
-def test_every_verdict_is_right_and_the_tape_of_tensorflow_agrees(
-    scenario: str, overrides: list[str], disconnected: set[str], participating: set[str]
-) -> None:
+EXPECTED: dict[str, tuple[str, list[str], set[str], set[str]]] = {
+    "minimal-unpatched": ("minimal-unpatched", [], NEVER_LEARNING, set()),
+    "minimal": ("minimal", [], set(), NEVER_LEARNING),
+    "outputs withheld": ("minimal", [WITHHELD], NEVER_LEARNING, set()),
+    "comprehensive": ("comprehensive", [], set(), set()),
+    "mixed": ("mixed", [], set(), MIXED),
+}
+"""For each way to train: scenario, overrides, what is disconnected and what participates."""
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("decoder", ["autoregressive", "diffusion"])
+def test_every_verdict_is_right_and_the_tape_of_tensorflow_agrees(decoder: str, name: str) -> None:
+    scenario, overrides, disconnected, participating = EXPECTED[name]
+    if decoder == "diffusion":
+        disconnected, participating = (of_diffusion(paths) for paths in (disconnected, participating))
+        overrides = [*overrides, 'model.decoder="diffusion"', *([DIFFUSION_WITHHELD] if WITHHELD in overrides else [])]
     for verify in (False, True):
         result = audited(scenario, *overrides, verify=verify)
         assert of_status(result, "disconnected") == disconnected
         assert of_status(result, "participation-only") == participating
         assert of_status(result, "connected") == {v.path for v in result.variables} - disconnected - participating
         assert {v.path for v in result.variables if v.tape == "none"} == disconnected
+
+
+@pytest.mark.parametrize("decoder", ["autoregressive", "diffusion"])
+def test_real_steps_give_every_variable_a_gradient_but_those_that_are_called_disconnected(decoder: str) -> None:
+    result = audited("minimal-unpatched", f'model.decoder="{decoder}"', probe=2)
+    assert {v.path for v in result.variables if v.probe == "zero"} == of_status(result, "disconnected")
+    assert {v.path for v in result.variables if v.probe == "non-zero"} == of_status(result, "connected")
+
+
+def of_diffusion(paths: set[str]) -> set[str]:
+    return {path.replace("mel_decoder", "diffusion_decoder") for path in paths}
 
 
 def test_with_one_output_withheld_exactly_its_head_is_disconnected() -> None:

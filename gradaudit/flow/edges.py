@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import backprop_util
-from tensorflow.python.framework import func_graph, ops, tensor_util
+from tensorflow.python.framework import func_graph, ops
 
+from gradaudit.flow.values import Value, fold, is_uniform, is_zero
 from gradaudit.graph.gradient_graph import Flow
 
 Matrix = tuple[tuple[Flow, ...], ...]
@@ -16,25 +18,31 @@ Matrix = tuple[tuple[Flow, ...], ...]
 _VALUES_NOT_READ = frozenset({"ZerosLike", "OnesLike", "Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """Ops whose result does not depend on the value of their input: through them no gradient is carried."""
 
-_SAME_VALUES = frozenset({"Identity", "Reshape", "Cast", "BroadcastTo", "ExpandDims", "Squeeze"})
-
 _IGNORED_ATTRIBUTES = frozenset({"_output_shapes", "_class", "_XlaHasReferenceVars", "container", "shared_name"})
 
 
 class Edges:
-    """Asks gradient functions, once for each signature: type, attributes, types and ranks, repeated inputs."""
+    """Asks gradient functions, once for each signature: type, attributes, types and ranks, repeats, known values."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Matrix] = {}
 
-    def of(self, op: Any) -> Matrix:
-        """What a gradient does between each output and each input of `op`. Not for calls and loops."""
+    def of(self, op: Any, values: Sequence[Value | None]) -> Matrix:
+        """What a gradient does between each output and each input of `op`. Not for calls and loops.
+
+        Args:
+            op: the op.
+            values: what is known of the values of its inputs.
+        """
         if not op.inputs:
             return tuple(() for _ in op.outputs)
-        signature = _signature(op)
+        values = [
+            value if is_uniform(value) and _may_decide(t) else None for value, t in zip(values, op.inputs, strict=True)
+        ]
+        signature = _signature(op, values)
         matrix = self._known.get(signature) if signature else None
         if matrix is None:
-            matrix = _asked(op)
+            matrix = _asked(op, values)
             if signature:
                 self._known[signature] = matrix
         return matrix
@@ -50,7 +58,12 @@ def has_custom_gradient(op: Any) -> bool:
     return "_gradient_op_type" in op.node_def.attr
 
 
-def _signature(op: Any) -> tuple[object, ...] | None:
+def _may_decide(tensor: Any) -> bool:
+    """Whether the value of an input may make a gradient zero: a factor or a condition, and no axis or shape."""
+    return carries_gradient(tensor) or bool(tensor.dtype == tf.bool)
+
+
+def _signature(op: Any, values: Sequence[Value | None]) -> tuple[object, ...] | None:
     """What the answer depends on; None where it depends on more, as with a custom gradient, one of its kind."""
     if has_custom_gradient(op):
         return None
@@ -61,11 +74,12 @@ def _signature(op: Any) -> tuple[object, ...] | None:
         op.type,
         tuple(sorted((k, v.SerializeToString()) for k, v in attributes.items() if k not in _IGNORED_ATTRIBUTES)),
         tuple((tensor.dtype, tensor.shape.rank, first[id(tensor)], tensor.op.type == "Const") for tensor in inputs),
+        tuple(None if value is None else value.item() for value in values),
         len(op.outputs),
     )
 
 
-def _asked(op: Any) -> Matrix:
+def _asked(op: Any, values: Sequence[Value | None]) -> Matrix:
     try:
         gradient_function = ops.get_gradient_function(op)
     except LookupError:
@@ -82,7 +96,10 @@ def _asked(op: Any) -> Matrix:
             # TensorFlow would fail in the same place: whether a gradient passes cannot be known.
             return _everywhere(op, "opaque")
     leaving = list(leaving) if isinstance(leaving, (list, tuple)) else [leaving]
-    columns = [_column(op, gradient, arriving, tensor) for gradient, tensor in zip(leaving, op.inputs, strict=True)]
+    known = _folded(scratch, op, values)
+    columns = [
+        _column(op, gradient, arriving, tensor, known) for gradient, tensor in zip(leaving, op.inputs, strict=True)
+    ]
     return tuple(zip(*columns, strict=True))
 
 
@@ -103,14 +120,32 @@ def _placeholder(output: Any) -> Any:
     return placeholder
 
 
-def _column(op: Any, gradient: Any, arriving: list[Any], tensor: Any) -> tuple[Flow, ...]:
+def _folded(scratch: Any, op: Any, values: Sequence[Value | None]) -> dict[tuple[int, int], Value]:
+    """What is known of the values in a scratch graph, by op and output, given what is known of the inputs of `op`."""
+    known: dict[tuple[int, int], Value] = {}
+    given = {id(tensor): value for tensor, value in zip(op.inputs, values, strict=True)}
+    for external, internal in scratch.captures:
+        value = given.get(id(external))
+        if value is not None:
+            known[id(internal.op), 0] = value
+    for inner in scratch.get_operations():
+        if inner.type != "Placeholder":
+            results = fold(inner, [known.get((id(tensor.op), tensor.value_index)) for tensor in inner.inputs])
+            known.update({(id(inner), index): value for index, value in enumerate(results) if value is not None})
+    return known
+
+
+def _column(
+    op: Any, gradient: Any, arriving: list[Any], tensor: Any, known: dict[tuple[int, int], Value]
+) -> tuple[Flow, ...]:
     """What a gradient does between each output and one input, by what the input's gradient was computed from."""
     if gradient is None or not carries_gradient(tensor):
         return tuple("blocked" for _ in op.outputs)
-    used = _ancestors(gradient)
+    gradient = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+    used = _ancestors(gradient, known)
     # A gradient that depends on none that arrives is zeros, as of `sign`, or is made up by a custom gradient.
     is_made_up = not any(id(placeholder.op) in used for placeholder in arriving if placeholder is not None)
-    by_itself: Flow = "passes" if is_made_up and not _is_zeros(gradient) else "zero"
+    by_itself: Flow = "passes" if is_made_up and not _is_zeros(gradient, known) else "zero"
 
     def flow(placeholder: Any) -> Flow:
         if placeholder is None:
@@ -120,29 +155,19 @@ def _column(op: Any, gradient: Any, arriving: list[Any], tensor: Any) -> tuple[F
     return tuple(flow(placeholder) for placeholder in arriving)
 
 
-def _is_zeros(gradient: Any) -> bool:
-    """Whether a gradient is zeros, as far as the ops that make it tell."""
-    if not isinstance(gradient, tf.Tensor):
-        return False
-    op, index = gradient.op, gradient.value_index
-    while op.type in _SAME_VALUES or op.type == "IdentityN":
-        source = op.inputs[index if op.type == "IdentityN" else 0]
-        op, index = source.op, source.value_index
-    if op.type == "ZerosLike":
-        return True
-    value = tensor_util.constant_value(op.inputs[1] if op.type == "Fill" else op.outputs[index])
-    return value is not None and not value.any()
+def _is_zeros(gradient: Any, known: dict[tuple[int, int], Value]) -> bool:
+    """Whether a gradient is zeros whatever arrives."""
+    return isinstance(gradient, tf.Tensor) and is_zero(known.get((id(gradient.op), gradient.value_index)))
 
 
-def _ancestors(gradient: Any) -> set[int]:
-    """The ids of the ops that a gradient's values were computed from."""
-    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-    waiting = tf.nest.flatten(values, expand_composites=True)
+def _ancestors(gradient: Any, known: dict[tuple[int, int], Value]) -> set[int]:
+    """The ids of the ops that a gradient's values were computed from; what is known is computed from nothing."""
+    waiting = tf.nest.flatten(gradient, expand_composites=True)
     seen: set[tuple[int, int]] = set()
     while waiting:
         tensor = waiting.pop()
         op = tensor.op
-        if (id(op), tensor.value_index) in seen:
+        if (id(op), tensor.value_index) in seen or (id(op), tensor.value_index) in known:
             continue
         seen.add((id(op), tensor.value_index))
         if op.type == "IdentityN":

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_condition, selector
-from gradaudit.flow.edges import Edges, carries_gradient, has_custom_gradient
+from gradaudit.flow.edges import Edges, Matrix, carries_gradient, has_custom_gradient
+from gradaudit.flow.elements import NARROWING, selection
+from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
+from gradaudit.flow.values import Value, fold, is_zero, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import ANY_FLOW, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ANY_FLOW, WRITES, GradientGraph, Window
+from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.trace import Trace
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
-_WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
 
 
 @dataclass
@@ -25,12 +29,23 @@ class Frame:
     """One opening of a body: a function that is called twice is opened twice. The traced graphs share the root frame.
 
     `nodes` is keyed by id of the op and index of its output; `bound` has, by the id of a placeholder's op, what is
-    passed in for it.
+    passed in for it, and `values` what is known of its value; `call` is the one by which it is run.
     """
 
     is_root: bool = False
     nodes: dict[tuple[int, int], str] = field(default_factory=dict)
     bound: dict[int, list[str]] = field(default_factory=dict)
+    values: dict[int, Value] = field(default_factory=dict)
+    call: Call | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op that runs a body, and the frame that the op stands in."""
+
+    frame: Frame
+    op: Any
+    body: Any
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Opening:
     """Builds the gradient graph of a trace, as far as the trace has come: again and again while it goes on."""
 
     def __init__(self, trace: Trace, variables: Variables, edges: Edges) -> None:
-        self.graph = GradientGraph()
+        self.graph = GradientGraph(self._selections)
         self.variables = variables
         self.places: dict[str, Place] = {}
         self.writes: list[tuple[Frame, Any]] = []
@@ -58,6 +73,8 @@ class Opening:
         self._called: set[int] = set()
         """Those of them that are bodies of calls."""
         self._stand_ins: dict[str, int] = {}
+        self._values: dict[str, Value] = {}
+        """What is known of the values of tensors, by node."""
 
     def expect(self, call: GradientCall) -> Sequence[Answer]:
         """What TensorFlow returns for each source of `call`, which is just being made.
@@ -67,12 +84,16 @@ class Opening:
         """
         with self._trace.gradient_calls.ignored():
             self.extend(call.graph)
-        window = window_of(call)
+        window = self.window(call)
         roots = dict.fromkeys(self.targets(call), 1)
-        reached = self.graph.reach(roots, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True)
+        reached = self.graph.reach(
+            roots, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True, by_element=False
+        )
         for node, number in self._stand_ins.items():
             if node in reached:
                 raise StandInReached(number)
+        call.unregistered = unregistered_ops(self, call)
+        call.may_fail = may_fail_inside(self, reached)
         return [self._answer(call, handle, reached) for handle in call.handles]
 
     def extend(self, graph: Any) -> None:
@@ -86,6 +107,9 @@ class Opening:
         outputs_before = len(self._trace.origins.outputs)
         for external, internal in graph.captures:
             self._root.bound.setdefault(id(internal.op), self._captured(external))
+            value = value_of_captured(external)
+            if value is not None:
+                self._root.values[id(internal.op)] = value
         for op in operations[done:]:
             self._add(self._root, op)
         # What a custom gradient calls while it is asked is no output of the user's model.
@@ -107,9 +131,25 @@ class Opening:
         """
         return call.graph is self._trace.graph or id(call.graph) in self._called
 
+    def window(self, call: GradientCall) -> Window:
+        """Which ops count for a gradient call."""
+        constants = frozenset(self.node(self._root, tensor) for tensor in call.constants)
+        return Window(None if call.tape is None else call.tape.name, constants)
+
     def targets(self, call: GradientCall) -> list[str]:
         """The nodes of the tensors that `call` differentiates."""
         return [self.node(self._root, tensor) for tensor in call.targets]
+
+    def weighted_targets(self, call: GradientCall) -> dict[str, float]:
+        """The targets of `call`, with the weight 0 for those whose gradient is handed in as zeros."""
+        targets = self.targets(call)
+        if len(call.seeds) != len(targets):
+            return dict.fromkeys(targets, 1.0)
+        return {t: 0.0 if self._is_zero(seed) else 1.0 for t, seed in zip(targets, call.seeds, strict=True)}
+
+    def _is_zero(self, tensor: Any) -> bool:
+        node = self.known_node(tensor)
+        return is_zero(value_of_captured(tensor) if node is None else self._values.get(node))
 
     def node(self, frame: Frame, tensor: Any) -> str:
         """The node of a tensor as it stands in `frame`."""
@@ -122,12 +162,23 @@ class Opening:
         """The nodes of all gradients that the step got, stood in for or real."""
         nodes = list(self._stand_ins)
         for call in self._trace.calls:
-            for result in call.results:
-                tensor = getattr(result, "values", result)
-                key = (id(tensor.op), tensor.value_index) if hasattr(tensor, "value_index") else None
-                if key in self._root.nodes:
-                    nodes.append(self._root.nodes[key])
+            nodes += self.results(call)
         return nodes
+
+    def results(self, call: GradientCall) -> list[str]:
+        """The nodes of what a gradient call returned."""
+        found = [self.known_node(getattr(result, "values", result)) for result in call.results]
+        return [node for node in found if node is not None]
+
+    def known_node(self, value: Any) -> str | None:
+        """The node of what may be a tensor of the step; None if it is none."""
+        key = (id(value.op), value.value_index) if hasattr(value, "value_index") else None
+        return self._root.nodes.get(key) if key is not None else None
+
+    def is_inner(self, call: GradientCall) -> bool:
+        """Whether what a gradient call returned is a part of another loss, as of a gradient penalty."""
+        others = [target for other in self._trace.calls if other is not call for target in self.targets(other)]
+        return not self.graph.cone(others).isdisjoint(self.results(call))
 
     def _answer(self, call: GradientCall, handle: Any, reached: dict[str, int]) -> Answer:
         known = self.variables.of_handle(handle)
@@ -163,7 +214,7 @@ class Opening:
 
     def _add(self, frame: Frame, op: Any) -> None:
         nodes = [self._add_tensor(frame, op, output) for output in op.outputs]
-        if op.type.startswith(_WRITES) and op.inputs:
+        if op.type.startswith(WRITES) and op.inputs:
             self.writes.append((frame, op))
         if op.type in _PLACEHOLDERS:
             self._bind(frame, op, nodes[0])
@@ -174,11 +225,36 @@ class Opening:
             return
         producers = [self.node(frame, tensor) for tensor in op.inputs]
         is_custom = has_custom_gradient(op)
-        for node, row in zip(nodes, self._edges.of(op), strict=True):
+        if not is_custom:  # which may pass a gradient to what a constant result is computed from
+            self._fold(op, nodes, producers)
+        for node, row in zip(nodes, self._flows(op, producers), strict=True):
             for producer, flow in zip(producers, row, strict=True):
                 # Zeros from a custom gradient stand for a path that it does not have, as in `recompute_grad`.
                 zeros = is_custom and flow == "zero"
+                # What does not change with what it is computed from has a gradient of zero: a softmax over one key.
+                is_fixed_here = node in self._values and producer not in self._values
+                flow = "zero" if is_fixed_here and flow == "passes" else flow
                 self.graph.connect(node, producer, "blocked" if zeros else flow, zeros=zeros)
+
+    def _flows(self, op: Any, producers: list[str]) -> Matrix:
+        return self._edges.of(op, [self._values.get(producer) for producer in producers])
+
+    def _fold(self, op: Any, nodes: list[str], producers: list[str]) -> None:
+        values = fold(op, [self._values.get(producer) for producer in producers])
+        self._values.update({node: value for node, value in zip(nodes, values, strict=True) if value is not None})
+
+    def _selections(self, consumer: str, producer: str) -> Iterator[Selection]:
+        """What of a producer is behind a part of a consumer, for each time that it reads it."""
+        place = self.places.get(consumer)
+        if place is None or place.tensor.op.type in _PLACEHOLDERS or called_bodies(place.tensor.op) is not None:
+            yield same
+            return
+        op = place.tensor.op
+        producers = [self.node(place.frame, tensor) for tensor in op.inputs]
+        values = [self._values.get(node) for node in producers]
+        for position, node in enumerate(producers):
+            if node == producer:
+                yield selection(op, place.tensor.value_index, position, values)
 
     def _add_late_outputs(self, frame: Frame, op: Any) -> None:
         """Take in the outputs that a call got when a real gradient call rewrote it to hand out what it computed."""
@@ -203,6 +279,7 @@ class Opening:
         return self.graph.add_op(
             op.type,
             scope=op.name.rpartition("/")[0],
+            narrows=op.type in NARROWING,
             layer=origin.layer,
             source=origin.source,
             tapes=self._tapes_of(op) if frame.is_root else None,
@@ -232,6 +309,8 @@ class Opening:
         carries = carries_gradient(op.outputs[0])
         for producer in frame.bound.get(id(op), ()):
             self.graph.connect(node, producer, "passes" if carries else "blocked")
+        if id(op) in frame.values:
+            self._values[node] = frame.values[id(op)]
         if frame.is_root:
             # A tape records a capture when it is made, which may be before the placeholder's op is told of.
             self.graph.facts(node)["tapes"] = None
@@ -239,27 +318,56 @@ class Opening:
     def _open(self, frame: Frame, op: Any, nodes: list[str], bodies: list[Any]) -> None:
         """Connect the outputs of a call to those of the bodies it runs, and the bodies' inputs to its own."""
         arguments = [self.node(frame, tensor) for tensor in body_arguments(op)]
+        outcomes = []
+        handed_back = []
+        running = self._that_run(frame, op, bodies)
         for body in bodies:
-            inner = self._opened(body, arguments)
+            inner = self._opened(body, arguments, kept=_kept(body) if is_loop(op) else None)
+            inner.call = None if inner.is_root else Call(frame, op, body)
             results = [self.node(inner, tensor) for tensor in body.outputs]
+            handed_back += results
+            if body not in running:
+                continue
+            outcomes.append(results)
             self._connect_all(nodes, results)
             if is_loop(op):
                 # The body gets its own results in the next round; without any round, the arguments are the results.
                 self._connect_all([self.node(inner, tensor) for tensor in body.inputs], results)
                 self._connect_all(nodes, arguments)
+        if not is_loop(op):
+            self._take_over_values(nodes, outcomes)
         chosen_by = selector(op)
         if is_loop(op):
             condition = loop_condition(op)
-            frame_of_condition = self._opened(condition, arguments)
+            frame_of_condition = self._opened(condition, arguments, kept=_kept(bodies[0]))
             deciding = [self.node(frame_of_condition, condition.outputs[0])]
         else:
             deciding = [] if chosen_by is None else [self.node(frame, chosen_by)]
         for node in nodes:
             for producer in deciding:
                 self.graph.connect(node, producer, "blocked")
-        self._hand_back_zeros(frame, op, nodes, arguments)
+        self._hand_back_zeros(frame, op, nodes, arguments if is_loop(op) else handed_back)
 
-    def _opened(self, body: Any, arguments: list[str]) -> Frame:
+    def _that_run(self, frame: Frame, op: Any, bodies: list[Any]) -> list[Any]:
+        """The bodies of which one may run: one alone, where it is known which."""
+        chosen_by = selector(op)
+        choice = None if chosen_by is None else self._values.get(self.node(frame, chosen_by))
+        if choice is None:
+            return bodies
+        if choice.dtype == bool:
+            return [bodies[0 if choice else 1]]
+        return [bodies[int(choice)] if 0 <= int(choice) < len(bodies) else bodies[-1]]
+
+    def _take_over_values(self, nodes: list[str], outcomes: list[list[str]]) -> None:
+        """What is known of the outputs of a call: where all bodies that may run give one and the same value."""
+        for node, *results in zip(nodes, *outcomes, strict=True):
+            values = [self._values.get(result) for result in results]
+            first = values[0]
+            if first is not None and all(value is not None and np.array_equal(value, first) for value in values):
+                self._values[node] = first
+
+    def _opened(self, body: Any, arguments: list[str], kept: Sequence[bool] | None = None) -> Frame:
+        """A body and what it is given; in a loop, `kept` says of which arguments no round changes the value."""
         if id(body) in self._graphs:
             # A body in which the step itself asked for gradients: it is in the graph already, but for its latest ops.
             self.extend(body)
@@ -271,6 +379,9 @@ class Opening:
         inner = Frame()
         for placeholder, argument in zip(body.inputs, arguments, strict=True):
             inner.bound[id(placeholder.op)] = [argument]
+        for position, (placeholder, argument) in enumerate(zip(body.inputs, arguments, strict=True)):
+            if argument in self._values and (kept is None or kept[position]):
+                inner.values[id(placeholder.op)] = self._values[argument]
         for op in body.get_operations():
             self._add(inner, op)
         return inner
@@ -279,20 +390,23 @@ class Opening:
         for consumer, producer in zip(consumers, producers):  # noqa: B905  # a loop has results for its variables alone
             self.graph.connect(consumer, producer, "passes" if self.graph.facts(consumer)["carries"] else "blocked")
 
-    def _hand_back_zeros(self, frame: Frame, op: Any, nodes: list[str], arguments: list[str]) -> None:
-        """TensorFlow differentiates a call as a whole: it returns zeros for every argument that no path leads to."""
-        tensors = body_arguments(op)
-        trainable = [argument for argument, tensor in zip(arguments, tensors, strict=True) if carries_gradient(tensor)]
+    def _hand_back_zeros(self, frame: Frame, op: Any, nodes: list[str], behind: list[str]) -> None:
+        """TensorFlow differentiates a call as a whole, all its outputs at once.
+
+        So it returns zeros for what only outputs lead to that nobody reads: `behind` are the results of the bodies. Of
+        a loop it returns zeros for every argument.
+        """
         consumers = [node for node in nodes if self.graph.facts(node)["carries"]]
-        if not trainable or not consumers:
+        producers = [node for node in behind if self.graph.facts(node)["carries"]]
+        if not consumers or not producers:
             return
         hub = self._add_node(frame, op, carries=True, is_hub=True)
         for node in consumers:
             self.graph.connect(node, hub, "blocked", zeros=True)
-        for argument in trainable:
-            self.graph.connect(hub, argument, "blocked", zeros=True)
+        for node in producers:
+            self.graph.connect(hub, node, "blocked", zeros=True)
 
 
-def window_of(call: GradientCall) -> Window:
-    """Which ops count for a gradient call."""
-    return Window(None if call.tape is None else call.tape.name)
+def _kept(body: Any) -> list[bool]:
+    """Which inputs of a loop's body are its results as they are."""
+    return [result is given for given, result in zip(body.inputs, body.outputs, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,35 +23,38 @@ _QUOTIENTS = frozenset({"RealDiv", "Div", "DivNoNan"})
 
 @dataclass(frozen=True)
 class Addend:
-    """A tensor that is added into the loss; `weight` is the product of the static factors before it."""
+    """A tensor that is added into the loss at line `added`; `weight` is the product of the static factors before it."""
 
     node: str
     weight: float
     scope: str
     source: Source | None
+    added: Source | None = None
 
 
 @dataclass(frozen=True)
 class LossTerm:
-    """Addends that bear one name. `parts` are their tensors."""
+    """Addends that bear one name. `parts` are their tensors, with the static weight of each."""
 
     name: str
     kind: TermKind
     weight: float | None
     source: Source | None
-    parts: tuple[str, ...]
+    parts: dict[str, float]
 
 
 def loss_terms(
-    opening: Opening, targets: Sequence[str], window: Window, participation_scopes: Collection[str]
+    opening: Opening, targets: Mapping[str, float], window: Window, participation_scopes: Collection[str]
 ) -> tuple[LossTerm, ...]:
-    """The terms of the sum of `targets`, in the order in which they are added.
+    """The terms of the sum of `targets`, each times its weight, in the order in which they are added.
 
     A term is named after the first name scope that tells it from the others, and addends of one name are one term;
     without a scope every addend is a term, named after the line that computes it. It is a participation term if one of
-    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone.
+    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone. A constant is a term
+    only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
     """
-    addends = _merged(_Splitter(opening, window).split(targets))
+    splitter = Splitter(opening, window)
+    addends = _merged([addend for target, weight in targets.items() for addend in splitter.split([target], weight)])
     named: dict[str, list[Addend]] = {}
     kinds: dict[str, TermKind] = {}
     shared = _shared_scopes([addend.scope for addend in addends])
@@ -62,7 +65,11 @@ def loss_terms(
             name = _unused(_place_name(opening, addend, kind), named)
         named.setdefault(name, []).append(addend)
         kinds[name] = kind
-    terms = [_term(name, kinds[name], parts) for name, parts in named.items()]
+    for constant in splitter.constants:
+        name = _scope_beside(constant.scope, addends, shared)
+        if name is not None and name not in kinds:
+            named.setdefault(name, []).append(constant)
+    terms = [_term(name, kinds.get(name, "task"), parts) for name, parts in named.items()]
     return tuple(terms + _enclosed(opening, terms, window, participation_scopes))
 
 
@@ -75,32 +82,64 @@ def participation_nodes(opening: Opening, participation_scopes: Collection[str])
     )
 
 
-class _Splitter:
+def names_of(opening: Opening, addends: Sequence[Addend], participation_scopes: Collection[str]) -> dict[str, str]:
+    """What to call the addends of one sum, by node."""
+    shared = _shared_scopes([addend.scope for addend in addends])
+    return {
+        addend.node: _scope_name(addend, shared, participation_scopes)
+        or _place_name(opening, addend, _kind(opening, addend, participation_scopes))
+        for addend in addends
+    }
+
+
+class Splitter:
     """Walks from the loss down through sums, as long as every step is linear."""
 
     def __init__(self, opening: Opening, window: Window) -> None:
         self._opening = opening
         self._window = window
         trainable = [node for known, node in opening.variables.with_nodes() if known.trainable]
-        self._learned = opening.graph.dependents(trainable, flows=PASSES)
+        self.learned = opening.graph.dependents(trainable, flows=PASSES)
+        self.constants: list[Addend] = []
+        """Constants that were met among the addends, which are no addends of their own."""
 
     def split(self, targets: Iterable[str], weight: float = 1.0) -> list[Addend]:
         """The addends of the sum of `targets`, each times `weight`."""
         addends: list[Addend] = []
-        waiting = [(target, weight) for target in reversed(list(targets))]
+        waiting: list[tuple[str, float, Source | None]] = [(target, weight, None) for target in reversed(list(targets))]
         while waiting:
-            node, weight = waiting.pop()
+            node, weight, added = waiting.pop()
             parts = self._parts(node, weight)
             if parts is not None:
-                waiting.extend(reversed(parts))
+                added = self._opening.graph.facts(node)["source"] if len(parts) > 1 else added
+                waiting.extend((part, factor, added) for part, factor in reversed(parts))
                 continue
             scaled = self._scaled_sum(node, weight)
             if scaled is not None:
                 addends += scaled
-            elif not self._is_constant(node):
-                facts = self._opening.graph.facts(node)
-                addends.append(Addend(node, weight, facts["scope"], facts["source"]))
+            else:
+                addend = Addend(node, weight, self._scope(node), self._opening.graph.facts(node)["source"], added)
+                (self.constants if self._is_constant(node) else addends).append(addend)
         return addends
+
+    def summands(self, targets: Iterable[str]) -> set[str]:
+        """All tensors of which the targets are weighted sums, the targets too, that a variable trains through.
+
+        The weights may be anything that does not learn.
+        """
+        seen: set[str] = set()
+        waiting = list(targets)
+        while waiting:
+            node = waiting.pop()
+            if node in seen or node not in self.learned:
+                continue
+            seen.add(node)
+            parts = self._parts(node, 1.0)
+            if parts is None:
+                op, inputs = self._op(node)
+                parts = [(inputs[p], 1.0) for p, factor in _scalings(op) if inputs[factor] not in self.learned]
+            waiting += [part for part, _ in parts]
+        return seen
 
     def _parts(self, node: str, weight: float) -> list[tuple[str, float]] | None:
         """The tensors of which `node` is the weighted sum; None if it is none with static weights."""
@@ -158,7 +197,7 @@ class _Splitter:
         """
         op, inputs = self._op(node)
         for position, factor in _scalings(op) if self._opening.graph.is_in(self._window, node) else ():
-            if inputs[factor] not in self._learned:
+            if inputs[factor] not in self.learned:
                 addends = self.split([inputs[position]], weight)
                 if len(addends) > 1:
                     return addends
@@ -168,6 +207,12 @@ class _Splitter:
         place = self._opening.places[node]
         op = place.tensor.op
         return op, [self._opening.node(place.frame, tensor) for tensor in op.inputs]
+
+    def _scope(self, node: str) -> str:
+        """The scope of a tensor; a Python number's is that of the sum for which TensorFlow made a tensor of it."""
+        scope = str(self._opening.graph.facts(node)["scope"])
+        consumers = self._opening.places[node].tensor.consumers()
+        return scope.rpartition("/")[0] if any(op.name == scope for op in consumers) else scope
 
     def _is_constant(self, node: str) -> bool:
         return _constant(self._opening.places[node].tensor) is not None
@@ -210,7 +255,7 @@ def _enclosed(
                 entered.setdefault(str(name), []).append(producer)
     sources = {name: opening.graph.facts(parts[0])["source"] for name, parts in entered.items()}
     return [
-        LossTerm(name, "participation", None, sources[name], tuple(dict.fromkeys(parts)))
+        LossTerm(name, "participation", None, sources[name], dict.fromkeys(parts, 1.0))
         for name, parts in entered.items()
     ]
 
@@ -232,6 +277,15 @@ def _scope_name(addend: Addend, shared: int, participation_scopes: Collection[st
     own = scopes[shared:] or scopes[-1:]
     if len(own) > 1 and own[0] == _AROUND_ALL_LOSSES:
         own = own[1:]
+    return own[0] if own else None
+
+
+def _scope_beside(scope: str, addends: Sequence[Addend], shared: int) -> str | None:
+    """The first scope that tells a constant from the addends around it; None if none of its scopes is its own."""
+    around = addends[0].scope.split("/")[:shared] if addends else []
+    scopes = [part for part in scope.split("/") if part]
+    own = scopes[shared:] if scopes[:shared] == around else []
+    own = own[1:] if own[:1] == [_AROUND_ALL_LOSSES] else own
     return own[0] if own else None
 
 
@@ -257,7 +311,7 @@ def _term(name: str, kind: TermKind, parts: Sequence[Addend]) -> LossTerm:
         kind=kind,
         weight=weights.pop() if len(weights) == 1 else None,
         source=parts[0].source,
-        parts=tuple(part.node for part in parts),
+        parts={part.node: part.weight for part in parts},
     )
 
 

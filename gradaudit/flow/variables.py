@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,17 +22,21 @@ class KnownVariable:
 
 
 class Variables:
-    """Finds a variable, and its node in the graph, by its handle."""
+    """Finds a variable, and its node in the graph, by its handle.
 
-    def __init__(self, known: Iterable[Any]) -> None:
+    `later` gives the Keras variables that have come to light since: only they know their paths, and whether they train.
+    """
+
+    def __init__(self, known: Iterable[Any], later: Callable[[], Iterable[Any]] = tuple) -> None:
         self._by_handle: dict[int, KnownVariable] = {}
         self._nodes: dict[int, str] = {}
+        self._later = later
         for variable in known:
             self.add(variable)
 
-    def forgetting_nodes(self) -> Variables:
+    def forgetting_nodes(self, later: Callable[[], Iterable[Any]]) -> Variables:
         """The same variables, for another graph."""
-        return Variables([known.variable for known in self._by_handle.values()])
+        return Variables([known.variable for known in self._by_handle.values()], later)
 
     def add(self, variable: Any) -> KnownVariable:
         """Make a variable known; one that is known already stays as it is."""
@@ -54,6 +58,8 @@ class Variables:
         if known is None:
             owner = getattr(handle, "_parent_trackable", lambda: None)()
             if owner is not None and hasattr(owner, "trainable") and hasattr(owner, "read_value"):
+                for variable in self._later():
+                    self.add(variable)
                 known = self.add(owner)
         return known
 

@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
-from gradaudit.graph.gradient_graph import GradientGraph, Window
+from gradaudit.graph.gradient_graph import (
+    ANY_FLOW,
+    PASSES_OR_OPAQUE,
+    PASSES_OR_ZERO,
+    WRITES,
+    Chains,
+    Flow,
+    GradientGraph,
+    Window,
+)
 from gradaudit.graph.verdicts import Block, Cause, Source
 
+_MOST_BLOCKS = 8
+"""No more broken paths than this are listed for one variable."""
+_MOST_DETOURS = 2
+"""And no more than this are told in a message."""
+
+_STRAIGHT_THROUGH = "use a straight-through estimator: x + stop_gradient({}(x) - x)"
+_SOFT = "weight by a sigmoid instead of comparing, or use a straight-through estimator"
 _FIXES = {
     "StopGradient": "remove the stop_gradient, or give the layers behind it a loss of their own",
     "ArgMax": "use soft weights (a softmax), or a straight-through estimator",
     "ArgMin": "use soft weights (a softmax of the negated values), or a straight-through estimator",
     "TopKV2": "use the values of top_k, not its indices, or weight by them",
-    "Round": "use a straight-through estimator: x + stop_gradient(round(x) - x)",
-    "Rint": "use a straight-through estimator: x + stop_gradient(round(x) - x)",
-    "Floor": "use a straight-through estimator: x + stop_gradient(floor(x) - x)",
-    "Ceil": "use a straight-through estimator: x + stop_gradient(ceil(x) - x)",
+    "Round": _STRAIGHT_THROUGH.format("round"),
+    "Rint": _STRAIGHT_THROUGH.format("round"),
+    "Floor": _STRAIGHT_THROUGH.format("floor"),
+    "Ceil": _STRAIGHT_THROUGH.format("ceil"),
     "FloorDiv": "divide without flooring, or use a straight-through estimator",
     "Sign": "use tanh, or a straight-through estimator",
     "Cast": "keep the values floating on the way to the loss, or use a straight-through estimator",
+    "Bitcast": "use tf.cast between floating types, which has a gradient",
     "PyFunc": "write the function with TensorFlow ops, or give it a gradient with tf.custom_gradient",
-    "Greater": "weight by a sigmoid instead of comparing, or use a straight-through estimator",
-    "GreaterEqual": "weight by a sigmoid instead of comparing, or use a straight-through estimator",
-    "Less": "weight by a sigmoid instead of comparing, or use a straight-through estimator",
-    "LessEqual": "weight by a sigmoid instead of comparing, or use a straight-through estimator",
+    **dict.fromkeys(("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual"), _SOFT),
+    "Multinomial": "use a reparametrized sample (Gumbel-softmax), or a score-function estimator",
     "IdentityN": "let the custom gradient return a gradient for this input",
+    "ZerosLike": "use the values themselves, not only their shape",
+    "OnesLike": "use the values themselves, not only their shape",
+    "Shape": "use the values themselves, not only their shape",
+    "Size": "use the values themselves, not only their number",
+    "Select": "let the values choose by a soft weight: a condition gets no gradient",
+    "SelectV2": "let the values choose by a soft weight: a condition gets no gradient",
 }
 _OTHER_FIX = "replace the op by one that has a gradient, give the layers behind it a loss of their own, or freeze them"
+_ZEROS = {
+    "Softmax": (
+        "Softmax over a single element is 1 whatever it is",
+        "use a sigmoid, or give the softmax more than one",
+    ),
+    "LogSoftmax": ("LogSoftmax of a single element is 0 whatever it is", "use a sigmoid, or more than one element"),
+    "Sub": ("Sub takes a value from itself", "subtract something else, or leave the term out"),
+    "Sign": ("the gradient of Sign is zero wherever it has one", _FIXES["Sign"]),
+    "Mul": ("Mul multiplies by a constant zero", "change the factor, or leave the term out"),
+    "SelectV2": ("the condition of SelectV2 is constant, and chooses the other side", "mend the condition"),
+    "Select": ("the condition of Select is constant, and chooses the other side", "mend the condition"),
+}
+_OTHER_ZERO_FIX = "look for a constant zero, a constant mask or a constant condition among its inputs"
+_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "VariableShape"})
+"""What reads a shape alone is no path that anybody would mend, where there are others."""
 
 
 class Causes:
-    """Finds the cause for each disconnected variable; the ways from all losses are walked once."""
+    """Finds the cause for each variable that no gradient gets to; the ways from all losses are walked once."""
 
     def __init__(self, graph: GradientGraph, objectives: Sequence[tuple[str, Window]]) -> None:
         self._graph = graph
-        self._chains = [graph.chains([root], window=window) for root, window in objectives]
+        self._objectives = objectives
 
     def of(self, node: str, path: str, outputs: tuple[str, ...]) -> Cause:
         """Why the variable at `node` gets no gradient. `outputs` are the model outputs in which its values end."""
-        broken = [found for chains in self._chains if chains.reaches(node) and (found := chains.first_block(node))]
-        blocks = tuple(dict.fromkeys(block for block, _ in broken))
+        found = self._first_blocks(self._chains, node)
+        blocks = tuple(dict.fromkeys([*(block for block, _ in found), *self._broken_paths.get(node, ())]))[
+            :_MOST_BLOCKS
+        ]
+        unread = [(block, chain) for block, chain in found if block.reason == "unread-element"]
+        broken = [(block, chain) for block, chain in found if block.reason != "unread-element"]
         # A block that no layer made stands in the loss, which then does read the output, and gets no gradient of it.
-        in_the_loss = [found for found in broken if found[0].layer is None and found[0].reason != "outside-tape"]
+        in_the_loss = [(b, chain) for b, chain in broken if b.layer is None and b.reason != "outside-tape"]
+        if unread:
+            return _unread_element(*unread[0], blocks)
         if outputs and not in_the_loss:
             return unused_outputs(self._graph, outputs, blocks)
         if in_the_loss:
-            return self._broken(*in_the_loss[0], blocks)
+            return _broken(*in_the_loss[0], blocks)
         if broken:
-            return self._broken(*broken[0], blocks)
-        if not any(True for _ in self._graph.consumers(node)):
+            return _broken(*broken[0], blocks)
+        if not self._is_read(node):
             return Cause(
                 kind="never-read",
                 layer=path.rpartition("/")[0] or None,
@@ -57,28 +100,84 @@ class Causes:
             )
         return self._dead_end(node)
 
-    def _broken(self, block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:
-        if block.reason == "outside-tape":
-            return Cause(
-                kind="outside-tape",
-                op_type=block.op_type,
-                layer=block.layer,
-                source=block.source,
-                message=f"{block.op_type} is computed outside the tape's recording",
-                fix="compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
-                chain=chain,
-                blocks=blocks,
+    def of_zero(self, node: str) -> Cause | None:
+        """Why the gradient of the variable at `node` is zero."""
+        for block, chain in self._first_blocks(self._ways(PASSES_OR_ZERO), node):
+            message, fix = _ZEROS.get(block.op_type, (f"the gradient of {block.op_type} is zero here", _OTHER_ZERO_FIX))
+            if self._graph.facts(chain[-2])["kind"] == "term":
+                message = f"loss term {self._graph.facts(chain[-2])['label']} has weight 0"
+                fix = "give the term a weight, or leave it out and freeze what it alone trains"
+            return _blocked(block, chain, (block,), message, fix)
+        return None
+
+    def of_opaque(self, node: str) -> Cause | None:
+        """Which op without a registered gradient stands before the variable at `node`."""
+        for block, chain in self._first_blocks(self._ways(PASSES_OR_OPAQUE), node):
+            message = (
+                f"every path to it crosses {block.op_type}, for which TensorFlow has registered no gradient: the step "
+                f'will raise LookupError "No gradient defined for operation ... (op type: {block.op_type})"'
             )
-        return Cause(
-            kind="blocked",
-            op_type=block.op_type,
-            layer=block.layer,
-            source=block.source,
-            message=f"every path to the loss crosses {block.op_type}, which passes no gradient",
-            fix=_FIXES.get(block.op_type, _OTHER_FIX),
-            chain=chain,
-            blocks=blocks,
-        )
+            fix = "replace the op, or give what calls it a gradient with tf.custom_gradient"
+            return _blocked(block, chain, (block,), message, fix)
+        return None
+
+    @cached_property
+    def _chains(self) -> list[Chains]:
+        return self._ways(ANY_FLOW)
+
+    def _ways(self, flows: frozenset[Flow]) -> list[Chains]:
+        return [self._graph.chains([root], window=window, flows=flows) for root, window in self._objectives]
+
+    def _first_blocks(self, ways: list[Chains], node: str) -> list[tuple[Block, tuple[str, ...]]]:
+        return [found for chains in ways if chains.reaches(node) and (found := chains.first_block(node))]
+
+    @cached_property
+    def _broken_paths(self) -> dict[str, tuple[Block, ...]]:
+        """For each variable that is not reached, where paths from it end next to what a loss does reach."""
+        broken: dict[str, dict[Block, None]] = {}
+        for root, window in self._objectives:
+            reached = self._graph.reach({root: 1}, window=window)
+            variables = [node for node in self._graph.nodes_of_kind("variable") if node not in reached]
+            made_of = self._graph.origins({node: 1 << bit for bit, node in enumerate(variables)}, around=reached)
+            for consumer in reached:
+                for block, producer in self._blocks_below(consumer, made_of, window):
+                    mask = made_of[producer]
+                    for bit, node in enumerate(variables):
+                        if mask >> bit & 1:
+                            broken.setdefault(node, {})[block] = None
+        return {node: tuple(blocks) for node, blocks in broken.items()}
+
+    def _blocks_below(self, consumer: str, made_of: dict[str, int], window: Window) -> Iterator[tuple[Block, str]]:
+        """The blocks between what is reached and the tensors that variables make; the ops that a person would blame."""
+        for producer in self._graph.producers(consumer):
+            block = self._graph.block_between(consumer, producer, window) if producer in made_of else None
+            if block is not None and self._graph.facts(producer)["carries"]:
+                yield block, producer
+            elif block is not None:
+                yield from self._blocks_among_integers(producer, made_of)
+
+    def _blocks_among_integers(self, node: str, made_of: dict[str, int]) -> Iterator[tuple[Block, str]]:
+        """Where integers or booleans are made from floats, down from one of them."""
+        seen, waiting = {node}, [node]
+        while waiting:
+            consumer = waiting.pop()
+            facts = self._graph.facts(consumer)
+            for producer in self._graph.producers(consumer):
+                if facts["op_type"] in _SHAPES or producer not in made_of or producer in seen:
+                    continue
+                if self._graph.facts(producer)["carries"]:
+                    yield Block(facts["op_type"], "no-gradient", facts["layer"], facts["source"]), producer
+                else:
+                    seen.add(producer)
+                    waiting.append(producer)
+
+    def _is_read(self, node: str) -> bool:
+        """Whether an op takes a variable for more than to write to it, be it inside a function."""
+        for consumer in self._graph.consumers(node):
+            op_type = str(self._graph.facts(consumer)["op_type"])
+            if self._is_read(consumer) if op_type == "Placeholder" else not op_type.startswith(WRITES):
+                return True
+        return False
 
     def _dead_end(self, node: str) -> Cause:
         """Its values are computed with, and the result is dropped."""
@@ -109,7 +208,7 @@ def unused_outputs(graph: GradientGraph, outputs: tuple[str, ...], blocks: tuple
     facts = graph.facts(next(node for node in graph.named_outputs() if graph.facts(node)["output"] in outputs))
     plural = "" if len(outputs) == 1 else "s"
     message = f"model output{plural} {', '.join(outputs)} read by no loss term"
-    for block in blocks:
+    for block in blocks[:_MOST_DETOURS]:
         message += f"; {_detour(block)}"
     return Cause(
         kind="dead-end",
@@ -129,6 +228,48 @@ def not_watched(source: Source | None) -> Cause:
         source=source,
         message="the loss depends on it, but the tape does not watch it",
         fix="call tape.watch on it, or make the tape without watch_accessed_variables=False",
+    )
+
+
+def _broken(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:
+    if block.reason == "outside-tape":
+        return Cause(
+            kind="outside-tape",
+            op_type=block.op_type,
+            layer=block.layer,
+            source=block.source,
+            message=f"{block.op_type} is computed outside the tape's recording",
+            fix="compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
+            chain=chain,
+            blocks=blocks,
+        )
+    message = f"every path to the loss crosses {block.op_type}, which passes no gradient"
+    return _blocked(block, chain, blocks, message, _FIXES.get(block.op_type, _OTHER_FIX))
+
+
+def _blocked(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...], message: str, fix: str) -> Cause:
+    return Cause(
+        kind="blocked",
+        op_type=block.op_type,
+        layer=block.layer,
+        source=block.source,
+        message=message,
+        fix=fix,
+        chain=chain,
+        blocks=blocks,
+    )
+
+
+def _unread_element(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:
+    return Cause(
+        kind="dead-end",
+        op_type=block.op_type,
+        layer=block.layer,
+        source=block.source,
+        message=f"it is put together with others by {block.op_type}, and only other elements of the result are read",
+        fix="read its elements in the loss too, or take what makes them out of the model",
+        chain=chain,
+        blocks=blocks,
     )
 
 

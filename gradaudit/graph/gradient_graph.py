@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import networkx
 
+from gradaudit.graph.parts import WHOLE, Part, Selection
 from gradaudit.graph.verdicts import Block, Source
 
 Flow = Literal["passes", "zero", "opaque", "blocked"]
@@ -22,12 +23,25 @@ PASSES_OR_ZERO: frozenset[Flow] = frozenset({"passes", "zero"})
 PASSES_OR_OPAQUE: frozenset[Flow] = frozenset({"passes", "opaque"})
 ANY_FLOW: frozenset[Flow] = frozenset(_BEST_FIRST)
 
+WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
+"""What the types of ops begin with that write to a variable."""
+
 
 @dataclass(frozen=True)
 class Window:
-    """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`."""
+    """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`.
+
+    What `constants` holds was declared to be constant for the sake of the gradient.
+    """
 
     tape: str | None
+    constants: frozenset[str] = frozenset()
+
+
+Selections = Callable[[str, str], "Iterable[Selection]"]
+
+_MOST_PARTS = 32
+"""A tensor of which more parts than this are of interest counts as a whole."""
 
 
 class GradientGraph:
@@ -38,10 +52,14 @@ class GradientGraph:
     path; along it TensorFlow hands back zeros all the same, as a call does for everything that its function captures.
     Every node carries `tapes`, the names of the tapes that recorded its op, or None inside a function's body, which is
     differentiated as a whole.
+
+    `selections` tells which part of a producer is behind a part of a consumer: one selection for each time that it is
+    read. It is asked where only a part is of interest, or where the consumer `narrows`: a slice reads a part.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, selections: Selections | None = None) -> None:
         self.network = networkx.DiGraph()
+        self._selections = selections
         self._counts: dict[str, int] = {}
 
     def add_op(
@@ -55,11 +73,13 @@ class GradientGraph:
         carries: bool,
         is_data: bool = False,
         is_hub: bool = False,
+        narrows: bool = False,
     ) -> str:
         """Add a tensor that an op makes, and return its id, which comes from layer or scope and the op's type.
 
         `carries` says whether its type can carry a gradient; `is_data` that it brings values in that are no weights;
-        `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back.
+        `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back; `narrows` that the
+        op reads but a part of something.
         """
         place = layer or scope
         node = self._unique(f"{place}/{op_type}" if place else op_type)
@@ -74,6 +94,7 @@ class GradientGraph:
             carries=carries,
             is_data=is_data,
             is_hub=is_hub,
+            narrows=narrows,
         )
         return node
 
@@ -91,6 +112,7 @@ class GradientGraph:
             carries=True,
             is_data=is_data,
             is_hub=False,
+            narrows=False,
         )
         return node
 
@@ -98,12 +120,14 @@ class GradientGraph:
         """Add a differentiated loss and return its id."""
         return self._add_loss_node("objective", name, source)
 
-    def add_term(self, objective: str, name: str, source: Source | None, tensors: Iterable[str], **facts: Any) -> str:
-        """Add a term of a loss, the sum of `tensors`, and return its id."""
+    def add_term(
+        self, objective: str, name: str, source: Source | None, tensors: Mapping[str, float], **facts: Any
+    ) -> str:
+        """Add a term of a loss, the sum of `tensors` times their static weights, and return its id."""
         node = self._add_loss_node("term", f"{objective.partition(':')[2]}/{name}", source, label=name, **facts)
         self.connect(objective, node, "passes")
-        for tensor in tensors:
-            self.connect(node, tensor, "passes")
+        for tensor, weight in tensors.items():
+            self.connect(node, tensor, "passes" if weight else "zero")
         return node
 
     def connect(self, consumer: str, producer: str, flow: Flow, *, zeros: bool = False) -> None:
@@ -148,6 +172,7 @@ class GradientGraph:
         window: Window,
         flows: frozenset[Flow] = PASSES,
         with_zeros: bool = False,
+        by_element: bool = True,
         barred: Collection[str] = (),
     ) -> dict[str, int]:
         """From which roots each node is reached, as the union of the roots' bits.
@@ -159,9 +184,11 @@ class GradientGraph:
             window: which ops count.
             flows: the flows of the edges that are followed.
             with_zeros: follow also the edges along which TensorFlow hands back zeros for lack of a path.
+            by_element: stop where none of the elements that count is made from the producer, as at a stack of which
+                only another slice is read. TensorFlow does not: it hands back zeros there.
             barred: nodes that are not entered.
         """
-        masks = dict(roots)
+        reached: dict[str, dict[Part, int]] = {root: {WHOLE: bit} for root, bit in roots.items()}
         waiting = deque(roots)
         queued = set(roots)
         while waiting:
@@ -169,18 +196,36 @@ class GradientGraph:
             queued.discard(node)
             if not self.is_in(window, node):
                 continue
-            mask = masks[node]
+            parts = list(reached[node].items())
             for producer, edge in self.network.adj[node].items():
                 if producer in barred:
                     continue
-                if edge["flow"] in flows and not edge["zeros"] or with_zeros and edge["zeros"]:
-                    before = masks.get(producer, 0)
-                    if before | mask != before:
-                        masks[producer] = before | mask
-                        if producer not in queued:
-                            queued.add(producer)
-                            waiting.append(producer)
-        return masks
+                if edge["flow"] in flows and not edge["zeros"]:
+                    behind = self._behind(node, producer, parts) if by_element else parts
+                elif with_zeros and edge["zeros"]:
+                    behind = parts
+                else:
+                    continue
+                if _entered(reached.setdefault(producer, {}), behind) and producer not in queued:
+                    queued.add(producer)
+                    waiting.append(producer)
+        return {node: mask for node, parts in reached.items() if (mask := _union(parts))}
+
+    def behind(self, consumer: str, producer: str, part: Part) -> Part | None:
+        """A part of a producer behind a part of a consumer; None if there is none."""
+        parts = self._behind(consumer, producer, [(part, 1)])
+        return min((behind for behind, _ in parts), key=len) if parts else None
+
+    def _behind(self, consumer: str, producer: str, parts: list[tuple[Part, int]]) -> list[tuple[Part, int]]:
+        """The parts of a producer behind some parts of a consumer."""
+        if self._selections is None or not self.facts(consumer)["narrows"] and len(parts) == 1 and parts[0][0] == WHOLE:
+            return [(WHOLE, mask) for _, mask in parts]
+        return [
+            (behind, mask)
+            for selection in self._selections(consumer, producer)
+            for part, mask in parts
+            if (behind := selection(part)) is not None
+        ]
 
     def cone(self, roots: Iterable[str]) -> set[str]:
         """Everything that the roots are computed from, in whatever way."""
@@ -204,17 +249,42 @@ class GradientGraph:
                     waiting.append(consumer)
         return seen
 
+    def origins(self, nodes: Mapping[str, int], *, around: Collection[str]) -> dict[str, int]:
+        """From which of the nodes each tensor is computed, in whatever way, as the union of their bits.
+
+        What is `around` is not entered.
+        """
+        masks = dict(nodes)
+        waiting = deque(nodes)
+        queued = set(nodes)
+        while waiting:
+            node = waiting.popleft()
+            queued.discard(node)
+            for consumer in self.network.pred[node]:
+                before = masks.get(consumer, 0)
+                if consumer not in around and not self.facts(consumer)["is_hub"] and before | masks[node] != before:
+                    masks[consumer] = before | masks[node]
+                    if consumer not in queued:
+                        queued.add(consumer)
+                        waiting.append(consumer)
+        return masks
+
     def passes(self, consumer: str, producer: str) -> bool:
         """Whether the edge between two nodes passes a gradient."""
         return bool(self.network.edges[consumer, producer]["flow"] == "passes")
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
+        if node in window.constants:
+            return False
         tapes = self.network.nodes[node]["tapes"]
         return tapes is None or window.tape is None or window.tape in tapes
 
-    def chains(self, roots: Iterable[str], *, window: Window) -> Chains:
-        """The ways from the roots to every node: those with the fewest blocks, and of these the shortest."""
+    def chains(self, roots: Iterable[str], *, window: Window, flows: frozenset[Flow] = ANY_FLOW) -> Chains:
+        """The ways from the roots along edges of these flows: those with the fewest blocks, and of these the shortest.
+
+        With fewer than all flows, a way does not leave the window either.
+        """
         best: dict[str, tuple[int, int]] = dict.fromkeys(roots, (0, 0))
         previous: dict[str, str] = {}
         waiting = [(0, 0, order, root) for order, root in enumerate(best)]
@@ -224,7 +294,9 @@ class GradientGraph:
             if (blocks, length) > best[node]:
                 continue
             for producer, edge in self.network.adj[node].items():
-                if self.facts(producer)["is_hub"]:
+                if self.facts(producer)["is_hub"] or edge["flow"] not in flows:
+                    continue
+                if flows != ANY_FLOW and not self.is_in(window, node):
                     continue
                 cost = (blocks + self._is_break(node, edge["flow"], window), length + 1)
                 if producer not in best or cost < best[producer]:
@@ -244,9 +316,11 @@ class GradientGraph:
         if not self._is_break(consumer, flow, window):
             return None
         facts = self.facts(consumer)
-        if flow == "passes":
+        if facts["kind"] == "term":
+            return Block("Mul", "zero", None, facts["source"])
+        if flow == "passes" and consumer not in window.constants:
             return Block(facts["op_type"], "outside-tape", facts["layer"], facts["source"])
-        reason: Literal["zero", "opaque", "no-gradient"] = "no-gradient" if flow == "blocked" else flow
+        reason: Literal["zero", "opaque", "no-gradient"] = flow if flow in ("zero", "opaque") else "no-gradient"
         return Block(facts["op_type"], reason, facts["layer"], facts["source"])
 
     def _add_loss_node(self, kind: str, name: str, source: Source | None, **facts: Any) -> str:
@@ -261,6 +335,7 @@ class GradientGraph:
             carries=True,
             is_data=False,
             is_hub=False,
+            narrows=False,
             **{"label": name, **facts},
         )
         return node
@@ -268,6 +343,29 @@ class GradientGraph:
     def _unique(self, wanted: str) -> str:
         count = self._counts[wanted] = self._counts.get(wanted, 0) + 1
         return wanted if count == 1 else f"{wanted}#{count}"
+
+
+def _entered(reached: dict[Part, int], parts: Iterable[tuple[Part, int]]) -> bool:
+    """Add parts to those of a tensor that are reached already; returns whether any is new."""
+    is_new = False
+    for part, mask in parts:
+        mask &= ~reached.get(WHOLE, 0)
+        before = reached.get(part, 0)
+        if before | mask != before:
+            reached[part] = before | mask
+            is_new = True
+    if len(reached) > _MOST_PARTS:
+        union = _union(reached)
+        reached.clear()
+        reached[WHOLE] = union
+    return is_new
+
+
+def _union(parts: Mapping[Part, int]) -> int:
+    union = 0
+    for mask in parts.values():
+        union |= mask
+    return union
 
 
 @dataclass(frozen=True)
@@ -297,9 +395,17 @@ class Chains:
         that made the integer from a float.
         """
         chain = self.to(node)
+        part: Part = WHOLE
         for position, (consumer, producer) in enumerate(pairwise(chain)):
             block = self.graph.block_between(consumer, producer, self.window)
             if block is None:
+                behind = self.graph.behind(consumer, producer, part)
+                if behind is None:
+                    facts = self.graph.facts(consumer)
+                    return Block(facts["op_type"], "unread-element", facts["layer"], facts["source"]), chain[
+                        : position + 2
+                    ]
+                part = behind
                 continue
             end = position + 1
             while not self.graph.facts(chain[end])["carries"] and end + 1 < len(chain):

@@ -18,7 +18,8 @@ _MESSAGES: dict[Status, tuple[str, str]] = {
     ),
     "untracked": (
         "the loss depends on it, but no gradient call asks for it",
-        "add its layer to the model, so that it stands among the trainable variables, or ask for its gradient",
+        "add its layer to the model, so that it stands among the trainable variables, or ask for its gradient; "
+        "trainable=False if it is not to learn",
     ),
     "not-updated": (
         "has a gradient that the step never applies",

@@ -12,7 +12,10 @@ from gradaudit.graph.verdicts import Cause, Objective, Source, Status, TapeAnswe
 
 @dataclass(frozen=True)
 class VariableFacts:
-    """What is known of a variable before it is judged. `applied` says that the step writes a gradient into it."""
+    """What is known of a variable before it is judged.
+
+    `applied` says that the step writes a gradient into it; `carries` that its type can carry one.
+    """
 
     node: str
     path: str
@@ -20,6 +23,7 @@ class VariableFacts:
     dtype: str
     trainable: bool
     applied: bool
+    carries: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,26 @@ class Judgement:
             dtype=facts.dtype,
             status=status,
             tape=self._tape(facts.node),
-            terms=tuple(dict.fromkeys(term.name for walk in self._walks for term in walk.terms_of(facts.node))),
+            trained_by=tuple(
+                (walk.objective.name, term.name) for walk in self._walks for term in walk.terms_of(facts.node)
+            ),
             outputs=outputs,
-            cause=self._cause(facts, outputs) if status == "disconnected" else None,
+            cause=self._cause(facts, status, outputs),
         )
 
-    def _cause(self, facts: VariableFacts, outputs: tuple[str, ...]) -> Cause:
+    def is_untracked(self, facts: VariableFacts) -> bool:
+        """Whether a loss depends on a variable that no gradient call asks for."""
+        return self._status(facts) == "untracked"
+
+    def _cause(self, facts: VariableFacts, status: Status, outputs: tuple[str, ...]) -> Cause | None:
+        if status == "zero-gradient":
+            return self._causes.of_zero(facts.node)
+        if status == "opaque":
+            return self._causes.of_opaque(facts.node)
+        if status != "disconnected":
+            return None
+        if not facts.carries:
+            return _no_gradient_of(facts.dtype)
         for walk in self._walks:
             if facts.node in walk.objective.asked - walk.objective.watched and facts.node in walk.passing:
                 return not_watched(walk.objective.source)
@@ -146,7 +164,7 @@ class _Walk:
             "passes": self.passing,
             "zero": graph.reach(bits, window=window, flows=PASSES_OR_ZERO),
             "opaque": graph.reach(bits, window=window, flows=PASSES_OR_OPAQUE),
-            "tape": graph.reach(bits, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True),
+            "tape": graph.reach(bits, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True, by_element=False),
         }
 
     def is_reached(self, node: str, kind: str) -> bool:
@@ -161,6 +179,15 @@ class _Walk:
     def trains(self, term: TermFacts, node: str) -> bool:
         """Whether a term's gradient is asked for this variable and reaches it."""
         return node in self.objective.asked and term in self.terms_of(node)
+
+
+def _no_gradient_of(dtype: str) -> Cause:
+    """The cause of a variable whose type carries no gradient."""
+    return Cause(
+        kind="blocked",
+        message=f"a variable of type {dtype} carries no gradient",
+        fix="make it a float, or make it with trainable=False if it is not to learn",
+    )
 
 
 def _reach_of_outputs(graph: GradientGraph) -> dict[str, tuple[str, ...]]:

@@ -109,6 +109,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "terms": list(verdict.terms),
         "outputs": list(verdict.outputs),
         "cause": _cause(verdict.cause),
+        "probe": verdict.probe,
     }
 
 

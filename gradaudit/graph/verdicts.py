@@ -16,6 +16,7 @@ Status = Literal[
     "frozen",
 ]
 TapeAnswer = Literal["tensor", "zeros", "none", "not-asked"]
+ProbeAnswer = Literal["non-zero", "zero", "not-asked"]
 CauseKind = Literal["never-read", "dead-end", "blocked", "outside-tape"]
 TermKind = Literal["task", "participation", "penalty"]
 Severity = Literal["error", "warning", "note"]
@@ -40,23 +41,24 @@ class Block:
     """One step of a path that passes no gradient.
 
     `reason` is "no-gradient" for an op whose gradient function returns None, "zero" for one that returns zeros,
-    "outside-tape" for an op that the tape did not record, "opaque" for one that has no registered gradient.
+    "outside-tape" for an op that the tape did not record, "opaque" for one that has no registered gradient,
+    "unread-element" for one that puts elements together of which only others are read.
     """
 
     op_type: str
-    reason: Literal["no-gradient", "zero", "outside-tape", "opaque"]
+    reason: Literal["no-gradient", "zero", "outside-tape", "opaque", "unread-element"]
     layer: str | None
     source: Source | None
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a variable gets no gradient, and what to do.
+    """Why a variable gets no gradient, or one that is always zero, and what to do.
 
     `outputs` are the model outputs in which its values end; `layer` and `source` say where the path ends;
     `chain` is the shortest way from the loss to the break, as node ids of the graph, up to the first tensor that gets
     no gradient;
-    `blocks` are the places where other ways to the loss are broken.
+    `blocks` are the places where the ways to the loss are broken, that of the best one first.
     """
 
     kind: CauseKind
@@ -93,17 +95,24 @@ class Objective:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer for one variable. `terms` are the loss terms from which it gets a gradient."""
+    """The answer for one variable. `trained_by` are the losses and their terms from which it gets a gradient."""
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     status: Status
     tape: TapeAnswer
-    terms: tuple[str, ...] = ()
+    trained_by: tuple[tuple[str, str], ...] = ()
     outputs: tuple[str, ...] = ()
     """The named model outputs that its values reach, on paths that pass a gradient."""
     cause: Cause | None = None
+    probe: ProbeAnswer | None = None
+    """What the gradient was in the steps that were really run, if any were."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of the terms from which it gets a gradient."""
+        return tuple(dict.fromkeys(term for _, term in self.trained_by))
 
     @property
     def parameters(self) -> int:
@@ -137,8 +146,48 @@ class Group:
 
 
 @dataclass(frozen=True)
+class UnbuiltLayer:
+    """A layer that is part of a model, and that nobody called. `source` is the line that made it."""
+
+    path: str
+    kind: str
+    source: Source | None
+
+
+@dataclass(frozen=True)
+class UnregisteredOp:
+    """An op without a registered gradient that a gradient reaches; `call` is the line that asks for the gradient."""
+
+    op_type: str
+    source: Source | None
+    call: Source | None
+
+
+@dataclass(frozen=True)
+class IdleTerm:
+    """A loss term that reaches no variable that trains and is asked for; `why` is a clause."""
+
+    name: str
+    source: Source | None
+    why: str
+
+
+@dataclass(frozen=True)
+class MissingTerm:
+    """An addend of a loss that the step reports, and that no differentiated loss has.
+
+    `added` is the line that adds it, `variables` are those that it would train.
+    """
+
+    name: str
+    source: Source | None
+    added: Source | None
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Finding:
-    """A rule's word on a group of variables."""
+    """A rule's word on a group of variables, or on something that has none."""
 
     rule: str
     severity: Severity

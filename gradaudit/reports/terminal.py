@@ -132,6 +132,7 @@ def _entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
         facts.append(("in", Text(inert(group.layer))))
     facts.append(("variables", Text(inert(", ".join(wording.members(group, _SHOWN_MEMBERS))))))
     facts += [("where", _place(*place)) for place in wording.places(group.sources)[:_SHOWN_PLACES]]
+    facts += [("also", Text(inert(words))) for words in wording.other_breaks(group)[:_SHOWN_PLACES]]
     if group.terms:
         facts.append(("covered by", Text(inert(wording.family(group.terms)))))
     facts.append(("why", Text(inert(group.message))))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import STATUSES, Finding, Group, Source, Status, Term, Verdict
+from gradaudit.graph.verdicts import STATUSES, Block, Finding, Group, Source, Status, Term, Verdict
 
 NEVER_LEARNS: tuple[Status, ...] = ("disconnected", "zero-gradient", "untracked", "not-updated")
 """The statuses of a variable that keeps its first value, or only decays."""
@@ -153,6 +153,13 @@ def places(sources: Iterable[Source]) -> tuple[tuple[str, str], ...]:
     return tuple((f"{file}:{_spans(sorted(set(numbers)))}", function) for (file, function), numbers in lines.items())
 
 
+def other_breaks(group: Group) -> tuple[str, ...]:
+    """Where other paths to the group's variables are broken, for a group whose message does not tell."""
+    if group.cause is None or group.outputs:
+        return ()
+    return tuple(_break(block) for block in group.cause.blocks[1:])
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it needs one."""
     return f"{number:,} {_plural(number, noun, noun + 's')}"
@@ -192,6 +199,18 @@ def _member(layer: str, names: tuple[str, ...]) -> str:
     if not layer:
         return ", ".join(names)
     return f"{layer} ({', '.join(names)})" if names else layer
+
+
+def _break(block: Block) -> str:
+    where = f" ({block.source})" if block.source else f" in {block.layer}" if block.layer else ""
+    reasons = {
+        "no-gradient": "passes no gradient",
+        "zero": "passes zeros",
+        "outside-tape": "is outside the tape's recording",
+        "opaque": "has no registered gradient",
+        "unread-element": "is read for other elements alone",
+    }
+    return f"another path is broken at {block.op_type}{where}, which {reasons[block.reason]}"
 
 
 def _spans(numbers: list[int]) -> str:

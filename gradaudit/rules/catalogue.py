@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradaudit.graph.verdicts import Finding, Group, Status
-from gradaudit.rules import disconnected, not_updated, opaque, participation_only, untracked, zero_gradient
-from gradaudit.rules.rule import Rule
+from gradaudit.graph.verdicts import Finding, Group, IdleTerm, MissingTerm, Status, UnbuiltLayer, UnregisteredOp
+from gradaudit.rules import (
+    disconnected,
+    idle_term,
+    missing_term,
+    never_built,
+    not_updated,
+    opaque,
+    participation_only,
+    untracked,
+    zero_gradient,
+)
+from gradaudit.rules.rule import Rule, StatusRule
 
-RULES: tuple[Rule, ...] = (
+STATUS_RULES: tuple[StatusRule, ...] = (
     disconnected.RULE,
     zero_gradient.RULE,
     participation_only.RULE,
@@ -17,11 +27,25 @@ RULES: tuple[Rule, ...] = (
     opaque.RULE,
 )
 
-RULE_CODES: dict[Status, str] = {rule.status: rule.code for rule in RULES}
+RULES: tuple[Rule, ...] = tuple(
+    sorted((*STATUS_RULES, never_built.RULE, idle_term.RULE, missing_term.RULE), key=lambda rule: rule.code)
+)
+
+RULE_CODES: dict[Status, str] = {rule.status: rule.code for rule in STATUS_RULES}
 
 
-def find(groups: Iterable[Group]) -> tuple[Finding, ...]:
-    """The findings for all groups, by rule and then in the groups' order."""
-    by_status = {rule.status: rule for rule in RULES}
-    findings = [by_status[group.status].finding(group) for group in groups]
+def find(
+    groups: Iterable[Group],
+    unbuilt: Iterable[UnbuiltLayer],
+    idle_terms: Iterable[IdleTerm],
+    missing_terms: Iterable[MissingTerm],
+    unregistered: Iterable[UnregisteredOp],
+) -> tuple[Finding, ...]:
+    """All findings, by rule and then in the order of what they are about."""
+    by_status = {rule.status: rule for rule in STATUS_RULES}
+    findings = [by_status[group.status].of_group(group) for group in groups]
+    findings += never_built.findings(unbuilt)
+    findings += idle_term.findings(idle_terms)
+    findings += missing_term.findings(missing_terms)
+    findings += opaque.findings(unregistered)
     return tuple(sorted(findings, key=lambda finding: finding.rule))

@@ -1,5 +1,5 @@
 """GA101: a variable that no differentiated loss has a path to."""
 
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import StatusRule
 
-RULE = Rule(code="GA101", title="disconnected variable", status="disconnected", severity="error")
+RULE = StatusRule(code="GA101", title="disconnected variable", status="disconnected", severity="error")

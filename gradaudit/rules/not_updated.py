@@ -1,5 +1,5 @@
 """GA105: a variable that has a gradient which the step never applies."""
 
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import StatusRule
 
-RULE = Rule(code="GA105", title="gradient never applied", status="not-updated", severity="error")
+RULE = StatusRule(code="GA105", title="gradient never applied", status="not-updated", severity="error")

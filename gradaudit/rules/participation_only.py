@@ -1,5 +1,5 @@
 """GA103: a variable that only participation terms and penalties reach."""
 
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import StatusRule
 
-RULE = Rule(code="GA103", title="participation only", status="participation-only", severity="note")
+RULE = StatusRule(code="GA103", title="participation only", status="participation-only", severity="note")

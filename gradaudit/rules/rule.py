@@ -1,8 +1,9 @@
-"""What a rule is: a code, a severity, the status that it reports, and the finding that it makes of a group."""
+"""What a rule is: a code, a severity, and the finding that it makes; most report the variables of one status."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradaudit.graph.verdicts import Finding, Group, Severity, Status
@@ -10,31 +11,32 @@ from gradaudit.graph.verdicts import Finding, Group, Severity, Status
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that reports variables of one status. `title` is its name in a few words."""
+    """A rule. `title` is its name in a few words."""
 
     code: str
     title: str
-    status: Status
     severity: Severity
 
-    def finding(self, group: Group) -> Finding:
-        """The finding for a group of variables of this rule's status."""
+    def finding(self, message: str, *, variables: tuple[str, ...] = (), about: Iterable[str] = ()) -> Finding:
+        """A finding; `about` is what tells it from others of this rule, whatever its message and its line."""
+        parts = [self.code, *variables, *about]
         return Finding(
             rule=self.code,
             severity=self.severity,
-            variables=group.variables,
-            message=f"{self.title}: {group.message}",
-            fingerprint=_fingerprint(self.code, group),
+            variables=variables,
+            message=f"{self.title}: {message}",
+            fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16],
         )
 
 
-def _fingerprint(code: str, group: Group) -> str:
-    """Made of rule, variables and cause, so that a reworded message or a moved line changes nothing."""
-    cause = group.cause
-    parts = [
-        code,
-        *group.variables,
-        "" if cause is None else f"{cause.kind} {cause.op_type} {cause.layer}",
-        *group.outputs,
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class StatusRule(Rule):
+    """A rule that reports variables of one status."""
+
+    status: Status
+
+    def of_group(self, group: Group) -> Finding:
+        """The finding for a group of variables of this rule's status."""
+        cause = group.cause
+        why = "" if cause is None else f"{cause.kind} {cause.op_type} {cause.layer}"
+        return self.finding(group.message, variables=group.variables, about=(why, *group.outputs))

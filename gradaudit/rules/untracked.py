@@ -1,5 +1,5 @@
 """GA104: a variable that the loss depends on and no gradient call asks for."""
 
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import StatusRule
 
-RULE = Rule(code="GA104", title="untracked variable", status="untracked", severity="error")
+RULE = StatusRule(code="GA104", title="untracked variable", status="untracked", severity="error")

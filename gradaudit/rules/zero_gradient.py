@@ -1,5 +1,5 @@
 """GA102: a variable whose gradient is zero whatever the inputs and weights."""
 
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import StatusRule
 
-RULE = Rule(code="GA102", title="zero gradient", status="zero-gradient", severity="error")
+RULE = StatusRule(code="GA102", title="zero gradient", status="zero-gradient", severity="error")

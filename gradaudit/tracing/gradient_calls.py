@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from tensorflow.python.eager import backprop, context
 from tensorflow.python.framework import composite_tensor, ops
 from tensorflow.python.ops import array_ops, gradients_util
 
-from gradaudit.errors import DisagreementError
-from gradaudit.graph.verdicts import Source
+from gradaudit.errors import DisagreementError, TraceError
+from gradaudit.graph.verdicts import Source, UnregisteredOp
 from gradaudit.tracing.lines import running_line
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.tapes import TapeRecord, Tapes
@@ -31,13 +32,20 @@ class StandInReached(Exception):
         self.number = number
 
 
+class _FailsAsForetoldError(Exception):
+    """TensorFlow raises the LookupError that was expected of a call."""
+
+
 @dataclass
 class GradientCall:
     """One call of `GradientTape.gradient`, `GradientTape.jacobian` or `tf.gradients`.
 
     `variables` are the sources as the caller gave them, None where a source is a tensor; `handles` are the tensors that
     TensorFlow differentiates with respect to; `watched` are the ids of the handles that the tape watches, None for
-    `tf.gradients`, which has no tape; `zeros_for_none` says that the caller asked for zeros where there is no path.
+    `tf.gradients`, which has no tape; `zeros_for_none` says that the caller asked for zeros where there is no path;
+    `constants` are the tensors through which `tf.gradients` was told to pass none; `seeds` are the gradients of the
+    targets, where the caller gives them; `unregistered` are the ops at which
+    the call is expected to fail, and `may_fail` says that a custom gradient on the way may.
     """
 
     number: int
@@ -49,7 +57,11 @@ class GradientCall:
     watched: frozenset[int] | None
     zeros_for_none: bool
     source: Source | None
+    constants: tuple[Any, ...] = ()
+    seeds: tuple[Any, ...] = ()
     results: list[Any] = field(default_factory=list)
+    unregistered: tuple[UnregisteredOp, ...] = ()
+    may_fail: bool = False
 
 
 Expectation = Callable[[GradientCall], Sequence[Answer]]
@@ -107,10 +119,13 @@ class GradientCalls:
             return ask()
         if tape._recording and not tape._persistent:
             tape._pop_tape()
-        call = self._note(target, sources, tape_record, unconnected_gradients)
-        if not self._can_stand_in(call):
-            return self._checked(call, self.expect(call), ask)
+        call = self._note(target, sources, tape_record, unconnected_gradients, seeds=output_gradients)
         answers = self.expect(call)
+        if not self._can_stand_in(call):
+            try:
+                return self._checked(call, answers, ask)
+            except _FailsAsForetoldError:
+                pass  # The audit goes on with stand-ins, as if it had not asked.
         if not tape._persistent:
             # What a real call leaves behind: a tape that is used up, and remembers what it watched.
             tape._watched_variables = tape._tape.watched_variables()
@@ -134,7 +149,11 @@ class GradientCalls:
         if self._nested or tape_record is None or context.executing_eagerly():
             return ask()
         call = self._note(target, sources, tape_record, tf.UnconnectedGradients.NONE)
-        return self._checked(call, self.expect(call), ask)
+        answers = self.expect(call)
+        try:
+            return self._checked(call, answers, ask)
+        except _FailsAsForetoldError as error:
+            raise _failure(call, error.__cause__) from error
 
     def _symbolic_gradients(self, original: Callable[..., Any], ys: Any, xs: Any, *rest: Any, **options: Any) -> Any:
         def ask() -> Any:
@@ -144,13 +163,27 @@ class GradientCalls:
         # TensorFlow itself passes the graph to differentiate, a user never does.
         if self._nested or options.get("src_graph") is not None or context.executing_eagerly():
             return ask()
-        unconnected = options.get("unconnected_gradients", tf.UnconnectedGradients.NONE)
-        call = self._note(ys, xs, None, unconnected)
+        given = inspect.signature(original).bind(ys, xs, *rest, **options)
+        given.apply_defaults()
+        unconnected, constants = given.arguments["unconnected_gradients"], given.arguments["stop_gradients"]
+        call = self._note(ys, xs, None, unconnected, constants=_symbolic(constants))
+        answers = self.expect(call)
         if not self._can_stand_in(call):
-            return self._checked(call, self.expect(call), ask)
-        return self._stood_in(call, self.expect(call), list(tf.nest.flatten(xs)))
+            try:
+                return self._checked(call, answers, ask)
+            except _FailsAsForetoldError:
+                pass  # The audit goes on with stand-ins, as if it had not asked.
+        return self._stood_in(call, answers, list(tf.nest.flatten(xs)))
 
-    def _note(self, target: Any, sources: Any, tape_record: TapeRecord | None, unconnected: Any) -> GradientCall:
+    def _note(
+        self,
+        target: Any,
+        sources: Any,
+        tape_record: TapeRecord | None,
+        unconnected: Any,
+        constants: Sequence[Any] = (),
+        seeds: Any = None,
+    ) -> GradientCall:
         flat = tf.nest.flatten(sources)
         call = GradientCall(
             number=len(self.calls),
@@ -162,14 +195,18 @@ class GradientCalls:
             watched=_watched(tape_record),
             zeros_for_none=tf.UnconnectedGradients(unconnected) == tf.UnconnectedGradients.ZERO,
             source=running_line(sys._getframe(1)),
+            constants=tuple(constants),
+            seeds=() if seeds is None else tuple(tf.nest.flatten(seeds)),
         )
         self.calls.append(call)
         return call
 
     def _can_stand_in(self, call: GradientCall) -> bool:
+        return not self.verify and self._feeds_only_an_update(call)
+
+    def _feeds_only_an_update(self, call: GradientCall) -> bool:
         return (
-            not self.verify
-            and call.number not in self.real
+            call.number not in self.real
             and all(variable is not None for variable in call.variables)
             and not self.tapes.is_recording()
         )
@@ -194,7 +231,19 @@ class GradientCalls:
         return gradient
 
     def _checked(self, call: GradientCall, answers: Sequence[Answer], ask: Callable[[], Any]) -> Any:
-        gradients = ask()
+        try:
+            gradients = ask()
+        except LookupError as error:
+            is_foretold = bool(call.unregistered) or call.may_fail
+            if not _is_for_lack_of_a_gradient(error) or not is_foretold and not self.verify:
+                raise
+            if not is_foretold:
+                raise _disagreement(call, "no failure of", f"raises LookupError: {error}") from error
+            if self.verify and self._feeds_only_an_update(call):
+                raise _FailsAsForetoldError from error
+            raise _failure(call, error) from error
+        if self.verify and call.unregistered:
+            raise _disagreement(call, f"LookupError for {call.unregistered[0].op_type} from", "raises none")
         call.results = [] if gradients is None else _flat_gradients(gradients, len(call.variables))
         if self.verify and not call.zeros_for_none:
             _compare(call, answers)
@@ -206,11 +255,29 @@ def _compare(call: GradientCall, answers: Sequence[Answer]) -> None:
         if variable is not None and (answer == "none") != (gradient is None):
             path = getattr(variable, "path", variable.name)
             expected, got = ("None", "a gradient") if answer == "none" else ("a gradient", "None")
-            raise DisagreementError(
-                f"gradaudit expected {expected} for variable {path!r} from the gradient call at {call.source}, "
-                f"TensorFlow {tf.__version__} returns {got}. This is a defect of gradaudit: report it with this "
-                "message and the step."
-            )
+            raise _disagreement(call, f"{expected} for variable {path!r} from", f"returns {got}")
+
+
+def _disagreement(call: GradientCall, expected: str, got: str) -> DisagreementError:
+    return DisagreementError(
+        f"gradaudit expected {expected} the gradient call at {call.source}, TensorFlow {tf.__version__} {got}. This is "
+        "a defect of gradaudit: report it with this message and the step."
+    )
+
+
+def _is_for_lack_of_a_gradient(error: LookupError) -> bool:
+    """Whether TensorFlow has no gradient for an op: KeyError and IndexError are LookupErrors too, and others' own."""
+    return type(error) is LookupError and ("gradient registry" in str(error) or "No gradient defined" in str(error))
+
+
+def _failure(call: GradientCall, error: BaseException | None) -> TraceError:
+    """That a gradient fails which nothing can stand in for, because the loss depends on it."""
+    places = [str(op.source) for op in call.unregistered if op.source is not None]
+    where = f" The op is at {', '.join(places)}." if places else ""
+    return TraceError(
+        f"The step fails: the gradient call at {call.source} raises LookupError: {error}.{where} Replace the op, or "
+        "stop the gradient before it."
+    )
 
 
 def _flat_gradients(gradients: Any, count: int) -> list[Any]:

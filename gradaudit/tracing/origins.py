@@ -35,11 +35,12 @@ class Origins:
     """The origin of each op of a trace, and what its models returned.
 
     `lines_of_layers` has, by the id of a layer, the line that made it; `layers` are those whose calls are under way,
-    outermost first.
+    outermost first; `called` are all that were called, by id.
     """
 
     lines_of_layers: Mapping[int, Source]
     layers: list[Any] = field(default_factory=list)
+    called: dict[int, Any] = field(default_factory=dict)
     outputs: list[ModelOutput] = field(default_factory=list)
     _by_op: dict[int, tuple[Any, Origin]] = field(default_factory=dict)
 

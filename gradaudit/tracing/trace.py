@@ -15,6 +15,7 @@ from tensorflow.python.eager.polymorphic_function import polymorphic_function
 from tensorflow.python.framework import func_graph
 
 from gradaudit.errors import TraceError
+from gradaudit.tracing import output_scopes
 from gradaudit.tracing.gradient_calls import Expectation, GradientCall, GradientCalls, StandInReached
 from gradaudit.tracing.making import Made
 from gradaudit.tracing.origins import Origins
@@ -26,13 +27,14 @@ from gradaudit.user_code import user_errors
 
 @dataclass
 class Trace:
-    """A step as it was traced. `graph` is the outermost FuncGraph."""
+    """A step as it was traced. `graph` is the outermost FuncGraph, `result` what the step returned."""
 
     graph: Any
     origins: Origins
     tapes: Tapes
     gradient_calls: GradientCalls
     updates: Updates
+    result: Any = None
 
     @property
     def calls(self) -> list[GradientCall]:
@@ -84,12 +86,13 @@ def _trace_once(
     with Patches() as patches:
         patches.wrap(func_graph.FuncGraph, "_create_op_internal", _noting(origins))
         patches.wrap(Layer, "__call__", _entering(origins))
-        patches.wrap(polymorphic_function.Function, "__call__", _traced_apart())
+        patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
+        output_scopes.install(patches)
         with trace.graph.as_default(), user_errors("The step cannot be traced", TraceError):
-            step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
+            trace.result = step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
     return trace
 
 
@@ -105,6 +108,7 @@ def _noting(origins: Origins) -> Callable[..., Any]:
 def _entering(origins: Origins) -> Callable[..., Any]:
     def call_layer(original: Callable[..., Any], layer: Any, *arguments: Any, **options: Any) -> Any:
         origins.layers.append(layer)
+        origins.called[id(layer)] = layer
         try:
             outputs = original(layer, *arguments, **options)
         finally:
@@ -116,7 +120,7 @@ def _entering(origins: Origins) -> Callable[..., Any]:
     return call_layer
 
 
-def _traced_apart() -> Callable[..., Any]:
+def traced_apart() -> Callable[..., Any]:
     """Let copies of the user's `tf.function`s be traced instead of them.
 
     One that was traced earlier would not be traced again under the eyes of this trace; and none may keep a trace in

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
+from gradaudit.errors import TraceError
+from gradaudit.tracing.lines import running_line
 from gradaudit.tracing.patches import Patches
+
+_REBUILD = "Call compile again, or make a new optimizer, after a change to which variables train."
 
 
 @dataclass
@@ -17,6 +22,10 @@ class Updates:
 
     applied: set[int] = field(default_factory=set)
     optimizers: list[str] = field(default_factory=list)
+    without_gradients: list[str] = field(default_factory=list)
+    """The optimizers that were given `None` for every variable."""
+    _built_with: dict[int, tuple[Any, set[Any]]] = field(default_factory=dict)
+    """By the id of an optimizer that was not built yet: the keys of the variables that it was given first."""
 
     def install(self, patches: Patches) -> None:
         """Stand in for the optimizers of Keras."""
@@ -27,10 +36,58 @@ class Updates:
     def _apply(
         self, original: Callable[..., None], optimizer: Any, grads: Any, trainable_variables: Any = None
     ) -> None:
-        variables = optimizer._trainable_variables if trainable_variables is None else trainable_variables
-        for gradient, variable in zip(list(grads), list(variables), strict=True):
-            if gradient is not None:
-                self.applied.add(id(variable.handle))
+        gradients = list(grads)
+        if not gradients:
+            return
+        variables = self._known_variables(optimizer, gradients, trainable_variables)
+        # Keras pairs them as zip does: what has no partner is left out without a word.
+        given = [v for gradient, v in zip(gradients, variables, strict=False) if gradient is not None]
+        self.applied |= {id(variable.handle) for variable in given}
         name = type(optimizer).__name__
         if name not in self.optimizers:
             self.optimizers.append(name)
+        if not given and name not in self.without_gradients:
+            self.without_gradients.append(name)
+
+    def _known_variables(self, optimizer: Any, gradients: Sequence[Any], trainable_variables: Any) -> list[Any]:
+        """The variables that are to be updated.
+
+        Raises:
+            TraceError: Keras would raise ValueError, because the optimizer was built with other variables.
+        """
+        if trainable_variables is None:
+            if not optimizer.built:
+                raise _refusal(
+                    optimizer, "it is given gradients without variables, and is not built. Give it the variables too."
+                )
+            variables = list(optimizer._trainable_variables)
+            if len(gradients) != len(variables):
+                raise _refusal(
+                    optimizer,
+                    f"it is given {len(gradients)} gradients without variables, and was built with {len(variables)} "
+                    "variables. Give it the variables too.",
+                )
+            return variables
+        variables = list(trainable_variables)
+        if optimizer.built:
+            known = set(optimizer._trainable_variables_indices)
+        else:
+            keys = {optimizer._var_key(variable) for variable in variables}
+            _, known = self._built_with.setdefault(id(optimizer), (optimizer, keys))
+        unknown = [variable for variable in variables if optimizer._var_key(variable) not in known]
+        if unknown:
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            path = getattr(unknown[0], "path", unknown[0].name)
+            raise _refusal(
+                optimizer,
+                f"it is given the gradient of variable {path!r}{more}, and was built without it. {_REBUILD}",
+            )
+        return variables
+
+
+def _refusal(optimizer: Any, reason: str) -> TraceError:
+    line = running_line(sys._getframe(1))
+    where = "" if line is None else f" at {line} in {line.function}"
+    return TraceError(
+        f"The step fails{where}: Keras raises ValueError in {type(optimizer).__name__}.apply, as {reason}"
+    )

@@ -151,3 +151,51 @@ def an_autograph_loop() -> Subject:
         return total
 
     return descend(lambda x: tf.reduce_sum(heads(x)), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+def a_computation_that_a_function_drops() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(autograph=False)
+    def features(x):
+        _ = x @ b
+        return x @ a
+
+    return descend(lambda x: tf.reduce_sum(features(x)), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+def an_argument_that_a_function_does_not_read() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(autograph=False)
+    def features(x, _):
+        return x @ a
+
+    return descend(lambda x: tf.reduce_sum(features(x, x @ b)), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("blocked", "StopGradient")})
+def a_stop_gradient_in_a_branch() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(
+        lambda x: tf.reduce_sum(x @ a + tf.cond(x[0, 0] > 0, lambda: tf.stop_gradient(x @ b), lambda: x)), [a, b]
+    )
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
+def a_computation_that_the_body_of_a_loop_drops() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def body(step, h):
+        _ = h @ b
+        return step + 1, h @ a
+
+    return descend(lambda x: tf.reduce_sum(tf.while_loop(lambda step, _: step < 3, body, (0, x))[1]), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
+def a_branch_that_a_constant_never_takes() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(tf.cond(tf.constant(True), lambda: x @ a, lambda: x @ b)), [a, b])

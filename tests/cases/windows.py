@@ -136,8 +136,8 @@ def a_gan_whose_generator_runs_outside_its_tape() -> Subject:
         fake = x @ g
         with tf.GradientTape() as of_g, tf.GradientTape() as of_d:
             score = tf.reduce_mean(fake @ d)
-            loss_d = score - tf.reduce_mean(x @ d)
-        apply(of_g.gradient(-score, [g]), [g])
+            loss_g, loss_d = -score, score - tf.reduce_mean(x @ d)
+        apply(of_g.gradient(loss_g, [g]), [g])
         apply(of_d.gradient(loss_d, [d]), [d])
 
     return Subject(step, [DATA])
@@ -356,5 +356,29 @@ def gradients_that_are_accumulated_in_a_loop() -> Subject:
                 loss = tf.reduce_sum(tf.square(x[i : i + 1] @ a))
             total += tape.gradient(loss, a)
         a.assign_sub(0.01 * total)
+
+    return Subject(step, [DATA])
+
+
+@case(connected="b", disconnected="a", tape={"a": "none"}, cause={"a": ("blocked", "MatMul")})
+def symbolic_gradients_that_stop_at_a_tensor() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def step(x):
+        features = x @ a
+        apply(tf.gradients(tf.reduce_sum(features @ b), [a, b], stop_gradients=[features]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="b", disconnected="a", tape={"a": "zeros"}, cause={"a": ("blocked", "StopGradient")})
+def symbolic_gradients_that_are_zeros_where_unconnected() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def step(x):
+        loss = tf.reduce_sum(x @ b) + tf.reduce_sum(tf.stop_gradient(x @ a))
+        apply(tf.gradients(loss, [a, b], unconnected_gradients=tf.UnconnectedGradients.ZERO), [a, b])
 
     return Subject(step, [DATA])

@@ -181,12 +181,20 @@ def test_a_report_folder_holds_every_format_and_the_pictures_of_each_audit(toy: 
     ended = command("trace", "--report", "reports")
 
     assert sorted(path.name for path in (toy / "reports").iterdir()) == [
-        *[f"both.{ending}" for ending in ("dot", "png", "svg")],
-        *[f"one.{ending}" for ending in ("dot", "png", "svg")],
+        *[f"both.{ending}" for ending in ("csv", "dot", "png", "svg")],
+        *[f"one.{ending}" for ending in ("csv", "dot", "png", "svg")],
         *[f"report.{ending}" for ending in ("json", "txt")],
     ]
     assert str(Path("reports", "one.svg")) in ended.output
     assert (toy / "reports" / "one.png").read_bytes().startswith(b"\x89PNG")
+    header, *rows = (toy / "reports" / "one.csv").read_text("utf-8").splitlines()
+    assert header.startswith("variable,status,tape,")
+    assert rows[2:] == [
+        "left/kernel,connected,tensor,1",
+        "left/bias,connected,tensor,1",
+        "right/kernel,disconnected,none,0",
+        "right/bias,disconnected,none,0",
+    ]
     assert len(json.loads((toy / "reports" / "report.json").read_text("utf-8"))["audits"]) == 2
     assert "reports" not in (toy / "reports" / "report.txt").read_text("utf-8")
 

@@ -107,8 +107,8 @@ def test_the_losses_of_compile_are_terms_and_regularizers_are_penalties() -> Non
         return Subject.from_keras(model, (X, {"a": Y, "b": Y}))
 
     assert {name: (term.kind, term.weight, term.trains) for name, term in terms(subject).items()} == {
-        "mse": ("task", 1.0, 4),
-        "mae": ("task", 0.5, 4),
+        "a": ("task", 1.0, 4),
+        "b": ("task", 0.5, 4),
         "penalty on trunk/kernel": ("penalty", 0.02, 1),
     }
 
@@ -121,7 +121,38 @@ def test_a_loss_scale_changes_no_weight() -> None:
         model.compile(optimizer, loss={"a": "mse", "b": "mae"}, loss_weights={"a": 2.0, "b": 0.5})
         return Subject.from_keras(model, (X, {"a": Y, "b": Y}))
 
-    assert {name: term.weight for name, term in terms(subject).items()} == {"mse": 2.0, "mae": 0.5}
+    assert {name: term.weight for name, term in terms(subject).items()} == {"a": 2.0, "b": 0.5}
+
+
+def test_losses_of_one_kind_are_told_apart_by_the_outputs_they_are_for() -> None:
+    def subject(loss: Any, nested: bool = False, targets: Any = None) -> Callable[[], Subject]:
+        def build() -> Subject:
+            inputs = keras.Input((8,))
+            first, second = (keras.layers.Dense(2, name=name)(inputs) for name in ("mel", "stop"))
+            outputs = {"heads": {"mel": first, "stop": second}} if nested else [first, second]
+            model = keras.Model(inputs, outputs)
+            model.compile("adam", loss=loss)
+            return Subject.from_keras(model, (X, targets or [Y, Y]))
+
+        return build
+
+    shared = keras.losses.MeanSquaredError()
+    assert list(terms(subject(["mse", "mse"]))) == ["mel", "stop"]
+    assert list(terms(subject("mse"))) == ["mel", "stop"]
+    assert list(terms(subject([shared, shared]))) == ["mel", "stop"]
+    assert list(terms(subject([["mse", "mae"], "mse"]))) == ["mel_mse", "mel_mae", "stop"]
+    heads = {"heads": {"mel": Y, "stop": Y}}
+    in_heads = {"heads": {"mel": "mse", "stop": "mse"}}
+    assert list(terms(subject(in_heads, nested=True, targets=heads))) == ["heads.mel", "heads.stop"]
+
+
+def test_the_one_loss_of_a_model_keeps_its_own_name() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="head")])
+        model.compile("adam", "mse")
+        return Subject.from_keras(model, (X, Y))
+
+    assert list(terms(subject)) == ["mse"]
 
 
 def test_a_penalty_inside_a_loss_of_compile_is_a_term_of_its_own() -> None:

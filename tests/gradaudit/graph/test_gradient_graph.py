@@ -18,6 +18,7 @@ from gradaudit.graph.gradient_graph import (
     GradientGraph,
     Window,
 )
+from gradaudit.graph.parts import Axis, ByAxis, Selection, everything
 
 ARROWS: dict[str, Flow] = {"->": "passes", "-x>": "blocked", "-0>": "zero", "-?>": "opaque"}
 TAPE = Window("tape")
@@ -119,6 +120,83 @@ def test_zeros_are_handed_back_without_being_a_path() -> None:
     assert variable not in graph.reach({loss: 1}, window=TAPE, flows=ANY_FLOW)
     assert variable in graph.reach({loss: 1}, window=TAPE, with_zeros=True)
     assert not graph.chains([loss], window=TAPE).reaches(variable)
+
+
+FIRST = ByAxis((Axis(None, (0,)),))
+SECOND = ByAxis((Axis(None, (1,)),))
+
+
+def stacked(readers: dict[str, Selection]) -> tuple[GradientGraph, dict[str, str]]:
+    """A loss that reads a stack of two variables through `readers`, each of which takes a part of it."""
+    graph = GradientGraph(lambda consumer, producer: [taken.get((consumer, producer), everything)])
+    facts = {"scope": "", "layer": None, "source": None, "tapes": None, "carries": True}
+    nodes = {name: graph.add_op(name, **facts) for name in ("loss", "Pack")}
+    nodes |= {reader: graph.add_op(reader, **facts, narrows=True) for reader in readers}
+    nodes |= {name: graph.add_variable(name) for name in ("v0", "v1")}
+    for reader in readers:
+        graph.connect(nodes["loss"], nodes[reader], "passes")
+        graph.connect(nodes[reader], nodes["Pack"], "passes")
+    graph.connect(nodes["Pack"], nodes["v0"], "passes")
+    graph.connect(nodes["Pack"], nodes["v1"], "passes")
+    taken: dict[tuple[str, str], Selection] = {(nodes[name], nodes["Pack"]): part for name, part in readers.items()}
+    taken |= {(nodes["Pack"], nodes[f"v{index}"]): ByAxis((), only=(0, index)) for index in (0, 1)}
+    return graph, nodes
+
+
+def test_of_a_stack_only_what_is_read_is_reached_unless_all_of_it_is_asked_for() -> None:
+    graph, nodes = stacked({"Slice": FIRST})
+    root = {nodes["loss"]: 1}
+    assert nodes["v0"] in graph.reach(root, window=TAPE)
+    assert nodes["v1"] not in graph.reach(root, window=TAPE)
+    assert nodes["v1"] in graph.reach(root, window=TAPE, by_element=False)
+
+
+def test_parts_that_are_read_apart_add_up() -> None:
+    graph, nodes = stacked({"Slice": FIRST, "Other": SECOND})
+    reached = graph.reach({nodes["Slice"]: 1, nodes["Other"]: 2}, window=TAPE)
+    assert (reached[nodes["v0"]], reached[nodes["v1"]]) == (1, 2)
+
+
+def test_many_parts_of_a_tensor_count_as_a_whole() -> None:
+    graph, nodes = stacked({f"Slice{index}": ByAxis((Axis(None, (index,)),)) for index in range(2, 40)})
+    assert nodes["v1"] in graph.reach({nodes["loss"]: 1}, window=TAPE)
+
+
+def test_a_stack_whose_other_elements_are_read_is_to_blame() -> None:
+    graph, nodes = stacked({"Slice": FIRST})
+    cause = Causes(graph, [(nodes["loss"], TAPE)]).of(nodes["v1"], "v1", ())
+    assert (cause.kind, cause.op_type, cause.chain[-2:]) == ("dead-end", "Pack", (nodes["Pack"], nodes["v1"]))
+
+
+def test_a_term_of_weight_zero_is_to_blame_for_zeros() -> None:
+    graph = GradientGraph()
+    facts = {"scope": "", "layer": None, "source": None, "tapes": None, "carries": True}
+    tensor, variable = graph.add_op("Sum", **facts), graph.add_variable("v")
+    graph.connect(tensor, variable, "passes")
+    objective = graph.add_objective("loss", None)
+    graph.add_term(objective, "pitch", None, {tensor: 0.0})
+    cause = Causes(graph, [(objective, TAPE)]).of_zero(variable)
+    assert cause is not None
+    assert cause.message == "loss term pitch has weight 0"
+
+
+def test_all_broken_paths_of_a_variable_are_listed_and_the_best_one_first() -> None:
+    drawing = Drawing("""
+        loss -> a -> Stop -x> v1
+        loss -> Round -x> b -> v1
+        loss -> Gather -x> iArgMax -x> b
+        loss -> Fill -x> iSize -x> b
+        loss -> c* -> v1
+    """)
+    drawing.graph.facts(drawing.nodes["iSize"])["op_type"] = "Size"
+    cause = Causes(drawing.graph, [(drawing.nodes["loss"], TAPE)]).of(drawing.nodes["v1"], "v1", ())
+    assert cause.blocks[0].op_type == "c"
+    assert {(block.op_type, block.reason) for block in cause.blocks} == {
+        ("Stop", "no-gradient"),
+        ("Round", "no-gradient"),
+        ("iArgMax", "no-gradient"),
+        ("c", "outside-tape"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def _verdict(
         dtype="float32",
         status=status,
         tape=_TAPES[status] if tape is None or group is None else tape,
-        terms=tuple(label for label, reached in reach.items() if path in reached),
+        trained_by=tuple(("loss", label) for label, reached in reach.items() if path in reached),
         cause=None if group is None else group.cause,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import STATUSES, Finding, Source, Status
+from gradaudit.graph.verdicts import STATUSES, Block, Finding, Source, Status
 from gradaudit.reports.terminal import render_text, strip_colour
 from tests.gradaudit.reports.drawing import drawn_audit, group, report_of
 from tests.gradaudit.reports.xtts_like import xtts_audit
@@ -166,3 +166,14 @@ def test_hostile_names_and_messages_come_out_inert():
     assert "[red]x[/red]" in text
     assert ":smile: [link=x]y[/link]" in text
     assert not any(line.startswith(("0 variables", "All 1")) for line in text.splitlines())
+
+
+def test_every_broken_path_of_a_variable_is_told():
+    round_off = Block("Round", "no-gradient", "m/a", Source("model.py", 12, "call"))
+    outside = Block("MatMul", "outside-tape", "m/b", None)
+    cut = group("disconnected", "m/spare/kernel", kind="blocked", op_type="Round", message="crosses Round")
+    assert cut.cause is not None
+    cut = dataclasses.replace(cut, cause=dataclasses.replace(cut.cause, blocks=(round_off, outside)))
+    text = " ".join(render_text(report_of(drawn_audit("loss > Round@m x> m/spare/kernel", cut))).split())
+    assert "crosses Round" in text
+    assert "also another path is broken at MatMul in m/b, which is outside the tape's recording" in text

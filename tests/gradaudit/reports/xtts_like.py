@@ -282,6 +282,6 @@ def _groups(paths: list[str], status: Status, untargeted: Sequence[str]) -> Iter
 def _verdict(path: str, shape: tuple[int, ...], group: Group | None, reaches: dict[str, frozenset[str]]) -> Verdict:
     assert math.prod(shape) > 0
     status: Status = "connected" if group is None else group.status
-    terms = tuple(name for name, reach in reaches.items() if path in reach)
+    terms = tuple(("loss", name) for name, reach in reaches.items() if path in reach)
     tape = "none" if status == "disconnected" else "tensor"
     return Verdict(path, shape, "float32", status, tape, terms, cause=None if group is None else group.cause)

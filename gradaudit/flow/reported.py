@@ -1,0 +1,114 @@
+"""Losses that a step reports: what it returns, or writes into a metric. They may have terms that nothing trains by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from gradaudit.flow.bodies import called_bodies
+from gradaudit.flow.opening import Opening
+from gradaudit.flow.terms import Addend, Splitter, names_of
+from gradaudit.graph.gradient_graph import Window
+from gradaudit.graph.verdicts import MissingTerm
+from gradaudit.tracing.trace import Trace
+
+_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd"})
+
+
+def missing_terms(opening: Opening, trace: Trace, participation_scopes: Collection[str]) -> tuple[MissingTerm, ...]:
+    """The addends of reported losses that could train something, and that stand in no differentiated loss.
+
+    A reported tensor is such a loss if it is a sum of which an addend is a part of a differentiated loss.
+    """
+    everywhere = Window(None)
+    splitter = Splitter(opening, everywhere)
+    targets = [target for call in trace.calls for target in opening.targets(call)]
+    differentiated = splitter.summands(targets)
+    trained_by = opening.graph.reach(dict.fromkeys(targets, 1), window=everywhere)
+    formulas = _Formulas(opening)
+    found: dict[object, MissingTerm] = {}
+    for reported in _reported(opening, trace):
+        addends = splitter.split([reported])
+        inside = [addend for addend in addends if splitter.summands([addend.node]) & differentiated]
+        others = [a for a in addends if a not in inside and a.node in splitter.learned and a.node not in trained_by]
+        if not inside or not others:
+            continue
+        known = {formulas.of(node) for node in differentiated}
+        names = names_of(opening, addends, participation_scopes)
+        for addend in others:
+            formula = formulas.of(addend.node)
+            if formula not in known:
+                found.setdefault(formula, _missing(opening, addend, names[addend.node]))
+    return tuple(found.values())
+
+
+def _reported(opening: Opening, trace: Trace) -> Iterator[str]:
+    """The floats that the step returns, and those that it writes into variables that do not train."""
+    for value in tf.nest.flatten(trace.result):
+        node = opening.known_node(value)
+        if node is not None and value.dtype.is_floating:
+            yield node
+    training = {node for known, node in opening.variables.with_nodes() if known.trainable}
+    for frame, op in opening.writes:
+        if op.type.startswith("Assign") and len(op.inputs) > 1 and op.inputs[1].dtype.is_floating:
+            written = opening.graph.reach({opening.node(frame, op.inputs[0]): 1}, window=Window(None))
+            if training.isdisjoint(written):
+                yield opening.node(frame, op.inputs[1])
+
+
+def _missing(opening: Opening, addend: Addend, name: str) -> MissingTerm:
+    reached = opening.graph.reach({addend.node: 1}, window=Window(None))
+    paths = [known.path for known, node in opening.variables.with_nodes() if known.trainable and node in reached]
+    return MissingTerm(name, addend.source, addend.added, tuple(paths))
+
+
+class _Formulas:
+    """Tells tensors that are computed alike from the same values, as penalties are that are asked for twice."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._by_node: dict[str, object] = {}
+        self._numbers: dict[object, int] = {}
+
+    def of(self, node: str) -> object:
+        """A value that is equal for tensors of equal formulas."""
+        waiting = [node]
+        while waiting:
+            current = waiting[-1]
+            if current in self._by_node:
+                waiting.pop()
+                continue
+            inputs = self._inputs(current)
+            unknown = [part for part in inputs or () if part not in self._by_node]
+            if unknown:
+                waiting += unknown
+                continue
+            self._by_node[current] = current if inputs is None else self._number(current, inputs)
+        return self._by_node[node]
+
+    def _inputs(self, node: str) -> list[str] | None:
+        """What a tensor is computed from; None if it is one of its kind."""
+        place = self._opening.places.get(node)
+        if place is None:
+            return None
+        op = place.tensor.op
+        if op.type == "Placeholder":
+            producers = list(self._opening.graph.producers(node))
+            return producers if len(producers) == 1 else None
+        if called_bodies(op) is not None or op.op_def.is_stateful and op.type not in _READS:
+            return None
+        return [self._opening.node(place.frame, tensor) for tensor in op.inputs]
+
+    def _number(self, node: str, inputs: list[str]) -> object:
+        tensor = self._opening.places[node].tensor
+        if tensor.op.type == "Placeholder":
+            return self._by_node[inputs[0]]
+        key: tuple[Any, ...] = (
+            tensor.op.type,
+            tensor.value_index,
+            *(sorted((name, value.SerializeToString()) for name, value in tensor.op.node_def.attr.items())),
+            *(self._by_node[part] for part in inputs),
+        )
+        return self._numbers.setdefault(key, len(self._numbers))

@@ -1,0 +1,135 @@
+"""The probe: real steps whose gradients must not contradict a verdict."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gradaudit import Subject, audit
+from gradaudit.errors import DisagreementError, SubjectError, TraceError
+from gradaudit.graph.judgement import Judgement
+from tests.cases.case import DATA, apply, descend, weight
+from tests.gradaudit.conftest import Command
+
+
+def half_dead() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a) + tf.reduce_sum(tf.stop_gradient(x @ b)), [a, b])
+
+
+def test_a_probe_confirms_verdicts_in_numbers() -> None:
+    answers = {verdict.path: verdict.probe for verdict in audit(half_dead, probe=2).variables}
+    assert answers == {"a": "non-zero", "b": "zero"}
+
+
+def test_without_a_probe_nothing_is_said_of_numbers() -> None:
+    assert {verdict.probe for verdict in audit(half_dead).variables} == {None}
+
+
+def test_a_matrix_that_starts_at_zero_is_moved_off_it() -> None:
+    def lora() -> Subject:
+        down, up = weight("down"), weight("up", value=0.0)
+        return descend(lambda x: tf.reduce_sum(x @ down @ up), [down, up])
+
+    assert {verdict.probe for verdict in audit(lora, probe=1).variables} == {"non-zero"}
+
+
+def test_what_is_zero_for_this_data_alone_is_named_and_no_defect() -> None:
+    def dead() -> Subject:
+        a = weight("a")
+        return descend(lambda x: tf.reduce_sum(tf.nn.relu(x @ a - 1e6)), [a])
+
+    result = audit(dead, probe=2)
+    assert [(verdict.status, verdict.probe) for verdict in result.variables] == [("connected", "zero")]
+    assert "zero throughout, though there is a path, was the gradient of a" in result.notes[-1]
+
+
+def test_a_verdict_that_the_numbers_contradict_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judgement, "_status", lambda self, facts: "disconnected")
+    with pytest.raises(DisagreementError, match=r"calls variable 'a' .* disconnected, and in 1 real step.*defect"):
+        audit(half_dead, probe=1)
+
+
+def test_gradients_in_loops_and_of_symbolic_gradients_are_seen() -> None:
+    def in_a_loop() -> Subject:
+        a, total = weight("a"), tf.Variable(tf.zeros([16, 16]), trainable=False, name="total")
+
+        @tf.function
+        def step(x):
+            for _ in tf.range(3):
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_sum(x @ a)
+                total.assign_add(tape.gradient(loss, a))
+            a.assign_sub(total)
+
+        return Subject(step, [DATA])
+
+    def symbolic() -> Subject:
+        a = weight("a")
+
+        def step(x):
+            apply(tf.gradients(tf.reduce_sum(x @ a), [a]), [a])
+
+        return Subject(step, [DATA])
+
+    for build in (in_a_loop, symbolic):
+        assert [verdict.probe for verdict in audit(build, probe=2).variables] == ["non-zero"]
+
+
+def a_model() -> keras.Model:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+
+
+def test_the_batches_of_a_data_set_are_used() -> None:
+    seen = []
+
+    def rows():
+        for number in range(5):
+            seen.append(number)
+            yield np.ones((2, 4), np.float32), np.ones((2, 1), np.float32)
+
+    def build() -> Subject:
+        spec = (tf.TensorSpec((2, 4)), tf.TensorSpec((2, 1)))
+        return Subject.from_keras(a_model(), tf.data.Dataset.from_generator(rows, output_signature=spec))
+
+    result = audit(build, probe=2)
+    assert {verdict.probe for verdict in result.variables} == {"non-zero"}
+    assert "on given batches" in result.notes[-1]
+    assert seen
+
+
+def test_axes_of_unknown_length_get_one() -> None:
+    result = audit(lambda: Subject.from_keras(a_model(), (tf.TensorSpec((None, 4)), tf.TensorSpec((None, 1)))), probe=1)
+    assert {verdict.probe for verdict in result.variables} == {"non-zero"}
+
+
+def test_a_subject_that_is_to_be_used_afterwards_is_refused() -> None:
+    with pytest.raises(SubjectError, match="pass a callable"):
+        audit(half_dead(), probe=1)
+
+
+def test_a_step_that_random_values_break_is_told_to_need_a_real_batch() -> None:
+    def picky() -> Subject:
+        a = weight("a")
+
+        def loss(x):
+            with tf.control_dependencies([tf.debugging.assert_less(x, -100.0)]):
+                return tf.reduce_sum(x @ a)
+
+        return descend(loss, [a])
+
+    with pytest.raises(TraceError, match=re.compile(r"give the subject a real batch", re.DOTALL)):
+        audit(picky, probe=1)
+
+
+def test_the_command_runs_three_steps_or_as_many_as_it_is_told(toy: object, command: Command) -> None:
+    ended = command("trace", "toy.py:healthy", "--probe")
+    assert ended.status == 0
+    assert "probed with 3 real steps" in " ".join(ended.output.split())
+    ended = command("trace", "toy.py:healthy", "--probe", "1")
+    assert "probed with 1 real step " in " ".join(ended.output.split())
+    assert command("trace", "toy.py:healthy", "--probe", "0").status == 2
