@@ -22,7 +22,7 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from tests.cases.case import Case
 
-ROUNDS = 16
+ROUNDS = 24
 NOISE = 1e-5
 """Gradients of float32 that are smaller than this share of the largest one may be rounding alone."""
 

@@ -3,7 +3,7 @@
     python -m tests.cases.table
 
 The truth is what the cases state, which the tests confirm by the tape and by perturbation. Keras warns of the variables
-for which the tape returns None.
+for which the tape returns None, and of none where TensorFlow refuses to differentiate.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ def answers(case: Case) -> list[Answer]:
     except GradauditError as error:
         print(f"{case.name}: {error}", file=sys.stderr)
         given = {}
+    warned = {path for path, tape in observation.tape.items() if tape == "none" and not observation.refused}
     truths = {path: case.status_of(path) for path in observation.tape}
-    return [
-        Answer(truths.get(path), given.get(path), observation.tape.get(path) == "none") for path in {**truths, **given}
-    ]
+    return [Answer(truths.get(path), given.get(path), path in warned) for path in {**truths, **given}]
 
 
 def table(answers: Sequence[Answer]) -> str:
