@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -16,9 +18,10 @@ from gradaudit import Subject
 class Case:
     """What a step is, and what is true of its variables, by path or by pattern of paths (`bert/*`).
 
-    `expected` maps them to statuses. `tape` and `cause` say more of those that get no gradient: what the tape returns,
-    and the kind of cause with the op that is to blame. `changes` says whether the differentiated loss changes with the
-    variable, `moves` whether the step writes to it, where that is not what the status implies.
+    `expected` maps them to statuses. `tape` and `cause` say more of those that get no gradient: what the tape returns
+    ("noise" for zeros that TensorFlow computes with rounding errors), and the kind of cause with the op to blame.
+    `changes` says whether the differentiated loss changes with the variable, `moves` whether the step writes to it,
+    where that is not what the status implies.
     """
 
     name: str
@@ -29,23 +32,23 @@ class Case:
     changes: dict[str, bool] = field(default_factory=dict)
     moves: dict[str, bool] = field(default_factory=dict)
 
-    def expects(self, path: str) -> bool:
-        """Whether the case states a status of this variable."""
-        return stated(self.expected, path) is not None
+    def expects(self, path: str, trainable: bool) -> bool:
+        """Whether the case states a status of this variable; a pattern speaks of trainable ones alone."""
+        return path in self.expected or trainable and stated(self.expected, path) is not None
 
     def status_of(self, path: str) -> str:
         """The status that the case states."""
         return str(stated(self.expected, path))
 
     def tape_of(self, path: str) -> str | None:
-        """What the tape must return: as stated, or as the status implies; None where neither says."""
+        """What the tape must return: as stated, or as the status implies; None where neither tells."""
         return stated(self.tape, path, _TAPE_OF.get(self.status_of(path)))
 
     def changes_of(self, path: str) -> bool:
         """Whether the differentiated loss must change with the variable.
 
-        What gets a gradient, or would if it were asked for, changes the loss; what is multiplied by zero, or is never
-        read or leads nowhere, does not; what is blocked or outside of the tape may: only its gradient is lost.
+        What gets a gradient, or would if it were asked for, changes the loss; what is multiplied by zero, or is
+        never read or leads nowhere, does not; what is blocked or outside of the tape does: only its gradient is lost.
         """
         status, (kind, _) = self.status_of(path), stated(self.cause, path, (None, None))
         return stated(self.changes, path, status != "zero-gradient" and kind not in ("never-read", "dead-end"))
@@ -71,6 +74,14 @@ def stated(statements: dict[str, Any], path: str, default: Any = None) -> Any:
 
 
 CASES: list[Case] = []
+
+
+def all_cases() -> list[Case]:
+    """The cases of every module of this package."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__, f"{__package__}."):
+        importlib.import_module(module.name)
+    return CASES
 
 
 def case(

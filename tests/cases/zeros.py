@@ -170,7 +170,7 @@ def a_matrix_of_zeros_that_is_a_constant() -> Subject:
 
 
 @case(connected="a", zero_gradient="b")
-def a_clip_between_equal_bounds() -> Subject:
+def zero_times_a_clipped_head() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(lambda x: tf.reduce_sum(x @ a + 0.0 * tf.clip_by_value(x @ b, -1.0, 1.0)), [a, b])
 
@@ -198,9 +198,9 @@ def zero_times_one_path_of_two() -> Subject:
     return descend(lambda x: tf.reduce_sum(x @ a @ b) + 0.0 * tf.reduce_sum(x @ b), [a, b])
 
 
-@case(connected="frozen_in_name down up")
+@case(connected="base down up")
 def an_adapter_whose_second_matrix_starts_at_zero() -> Subject:
-    base, down, up = weight("frozen_in_name"), weight("down", 16, 2), weight("up", 2, 16, value=0.0)
+    base, down, up = weight("base"), weight("down", 16, 2), weight("up", 2, 16, value=0.0)
     return descend(lambda x: tf.reduce_sum(tf.square(x @ base + x @ down @ up)), [base, down, up])
 
 
