@@ -43,7 +43,7 @@ $(ready): requirements.lock pyproject.toml
 	    echo "$(PYTHON) is not Python 3.10 to 3.13, which TensorFlow has wheels for: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing what requirements.lock pins into $(VENV): some 400 MB to download, two minutes or so." >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(pip) install --no-compile --only-binary :all: --require-hashes --requirement requirements.lock
+	@$(pip) install --no-compile --no-deps --only-binary :all: --require-hashes --requirement requirements.lock
 	@$(pip) install --no-compile --no-build-isolation --no-deps --editable .
 	@$(bin)/python -m compileall -qq -j 0 $(VENV)/lib || true # some packages ship templates that are no valid Python
 	@touch $(ready)

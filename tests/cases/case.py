@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import tensorflow as tf
@@ -13,26 +14,77 @@ from gradaudit import Subject
 
 @dataclass(frozen=True)
 class Case:
-    """`expected` maps variable paths to statuses; `tape` and `cause` say more about some of them."""
+    """What a step is, and what is true of its variables, by path or by pattern of paths (`bert/*`).
+
+    `expected` maps them to statuses. `tape` and `cause` say more of those that get no gradient: what the tape returns,
+    and the kind of cause with the op that is to blame. `changes` says whether the differentiated loss changes with the
+    variable, `moves` whether the step writes to it, where that is not what the status implies.
+    """
 
     name: str
     build: Callable[[], Subject]
     expected: dict[str, str]
     tape: dict[str, str] = field(default_factory=dict)
     cause: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    changes: dict[str, bool] = field(default_factory=dict)
+    moves: dict[str, bool] = field(default_factory=dict)
+
+    def expects(self, path: str) -> bool:
+        """Whether the case states a status of this variable."""
+        return stated(self.expected, path) is not None
+
+    def status_of(self, path: str) -> str:
+        """The status that the case states."""
+        return str(stated(self.expected, path))
+
+    def tape_of(self, path: str) -> str | None:
+        """What the tape must return: as stated, or as the status implies; None where neither says."""
+        return stated(self.tape, path, _TAPE_OF.get(self.status_of(path)))
+
+    def changes_of(self, path: str) -> bool:
+        """Whether the differentiated loss must change with the variable.
+
+        What gets a gradient, or would if it were asked for, changes the loss; what is multiplied by zero, or is never
+        read or leads nowhere, does not; what is blocked or outside of the tape may: only its gradient is lost.
+        """
+        status, (kind, _) = self.status_of(path), stated(self.cause, path, (None, None))
+        return stated(self.changes, path, status != "zero-gradient" and kind not in ("never-read", "dead-end"))
+
+    def moves_of(self, path: str) -> bool:
+        """Whether the step must write to the variable."""
+        return stated(self.moves, path, self.status_of(path) in ("connected", "participation-only"))
+
+
+_TAPE_OF = {
+    "connected": "tensor",
+    "participation-only": "tensor",
+    "not-updated": "tensor",
+    "zero-gradient": "zeros",
+    "untracked": "not-asked",
+}
+
+
+def stated(statements: dict[str, Any], path: str, default: Any = None) -> Any:
+    """What is stated of a path: by its own name, or else by the longest pattern that it matches."""
+    matching = [pattern for pattern in statements if fnmatchcase(path, pattern)]
+    return statements[max(matching, key=lambda pattern: (pattern == path, len(pattern)))] if matching else default
 
 
 CASES: list[Case] = []
 
 
 def case(
-    tape: dict[str, str] | None = None, cause: dict[str, tuple[str, str | None]] | None = None, **statuses: str
+    tape: dict[str, str] | None = None,
+    cause: dict[str, tuple[str, str | None]] | None = None,
+    changes: dict[str, bool] | None = None,
+    moves: dict[str, bool] | None = None,
+    **statuses: str,
 ) -> Callable[[Callable[[], Subject]], Callable[[], Subject]]:
     """Register a case: keyword arguments are statuses, `_` for `-`, with names of variables parted by spaces."""
 
     def register(build: Callable[[], Subject]) -> Callable[[], Subject]:
         expected = {name: status.replace("_", "-") for status, names in statuses.items() for name in names.split()}
-        CASES.append(Case(build.__name__, build, expected, tape or {}, cause or {}))
+        CASES.append(Case(build.__name__, build, expected, tape or {}, cause or {}, changes or {}, moves or {}))
         return build
 
     return register

@@ -94,7 +94,7 @@ def an_embedding() -> Subject:
     return descend(lambda i: tf.reduce_sum(tf.gather(table, i) @ a), [a, table], inputs=[ids])
 
 
-@case(connected="a", zero_gradient="b", tape={"b": "zeros"})
+@case(connected="a", zero_gradient="b", changes={"b": True})
 def a_sign() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(lambda x: tf.reduce_sum(x @ a * tf.sign(x @ b)), [a, b])
@@ -178,7 +178,7 @@ def the_indices_of_top_k() -> Subject:
     return descend(loss, [a, b])
 
 
-@case(connected="a", disconnected="b")
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "PyFunc")})
 def a_numpy_function() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -195,7 +195,7 @@ def complex_numbers() -> Subject:
     return descend(lambda x: tf.reduce_sum(x @ a * tf.abs(tf.signal.fft(tf.cast(x @ b, tf.complex64)))), [a, b])
 
 
-@case(connected="gate experts")
+@case(connected="gate experts", changes={"gate": False})
 def an_auxiliary_loss_injected_by_a_custom_gradient() -> Subject:
     gate, experts = weight("gate"), weight("experts")
 
@@ -206,7 +206,7 @@ def an_auxiliary_loss_injected_by_a_custom_gradient() -> Subject:
     return descend(lambda x: tf.reduce_sum(inject(x @ experts, x @ gate)), [gate, experts])
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("blocked", None)})
 def a_custom_gradient_that_returns_zeros() -> Subject:
     a, b = weight("a"), weight("b")
 

@@ -6,7 +6,7 @@ from gradaudit import Subject
 from tests.cases.case import case, descend, weight
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
 def a_dead_head_in_a_nested_function() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -17,7 +17,7 @@ def a_dead_head_in_a_nested_function() -> Subject:
     return descend(lambda x: tf.reduce_sum(heads(x)[0]), [a, b])
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
 def a_dead_head_two_functions_deep() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -43,7 +43,7 @@ def a_function_that_is_called_twice() -> Subject:
     return descend(lambda x: tf.reduce_sum(heads(x)[0]) + tf.reduce_sum(heads(x + 1.0)[1]), [a, b])
 
 
-@case(connected="a b", disconnected="c", tape={"c": "zeros"})
+@case(connected="a b", disconnected="c", tape={"c": "zeros"}, cause={"c": ("dead-end", None)})
 def the_branches_of_a_condition() -> Subject:
     a, b, c = weight("a"), weight("b"), weight("c")
 
@@ -54,7 +54,7 @@ def the_branches_of_a_condition() -> Subject:
     return descend(loss, [a, b, c])
 
 
-@case(connected="a", disconnected="b")
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "Greater")})
 def a_weight_that_only_decides() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(
@@ -88,7 +88,7 @@ def values_that_swap_places_in_a_loop() -> Subject:
     return descend(loss, [a, b])
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
 def a_loop_variable_that_nobody_uses() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -129,7 +129,7 @@ def a_map() -> Subject:
     return descend(lambda x: tf.reduce_sum(tf.map_fn(lambda row: row[None] @ a, x)[:, 0] @ b), [a, b])
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("blocked", None)})
 def a_stop_gradient_in_recomputed_activations() -> Subject:
     a, b = weight("a"), weight("b")
     block = tf.recompute_grad(lambda x: x @ a + tf.stop_gradient(x @ b))

@@ -46,7 +46,7 @@ def a_term_added_to_the_reported_loss_alone() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="a", disconnected="b")
+@case(connected="a", disconnected="b", cause={"b": ("outside-tape", "MatMul")})
 def recording_that_is_stopped() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -87,7 +87,7 @@ def a_step_that_is_a_function() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="a", disconnected="b")
+@case(connected="a", disconnected="b", cause={"b": ("dead-end", None)})
 def a_dead_head_in_a_step_that_is_a_function() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -128,7 +128,7 @@ def a_gan() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="d", disconnected="g")
+@case(connected="d", disconnected="g", cause={"g": ("outside-tape", "MatMul")})
 def a_gan_whose_generator_runs_outside_its_tape() -> Subject:
     g, d = weight("g"), weight("d")
 
@@ -189,7 +189,7 @@ def an_inner_gradient_taken_after_the_inner_tape() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="a", disconnected="b")
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "StopGradient")})
 def symbolic_gradients() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -255,7 +255,7 @@ def gradients_that_are_accumulated() -> Subject:
     return Subject(step, [DATA], variables=[a])
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("never-read", None)})
 def zeros_for_what_is_unconnected() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -308,7 +308,7 @@ def gradients_that_a_function_returns() -> Subject:
     return Subject(lambda x: apply(gradients(x), [a, b]), [DATA])
 
 
-@case(connected="a", disconnected="b")
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "StopGradient")})
 def loss_and_gradients_that_a_function_in_a_function_returns() -> Subject:
     a, b = weight("a"), weight("b")
 

@@ -1,0 +1,187 @@
+"""What TensorFlow says of a program: its own tape, in the same kind of trace, and the numbers of many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.fuzz.program import Program
+
+RUNS = 12
+"""How often a gradient is computed before it is said to be always zero."""
+
+LOOSENINGS: dict[str, frozenset[str]] = {
+    "arithmetic": frozenset({"arithmetic"}),
+    "masks": frozenset({"masks"}),
+    "branches": frozenset({"branches"}),
+    "rounds": frozenset({"rounds"}),
+    "elements": frozenset({"elements"}),
+    "several": frozenset({"arithmetic", "masks", "branches", "rounds"}),
+    "several and elements": frozenset({"arithmetic", "masks", "branches", "rounds", "elements"}),
+}
+"""Classes of the Limitations page, and what has to be loosened in a program for a gradient that they hide to show.
+
+arithmetic: every operand is scaled, element by element, by random factors of either sign, anew wherever it is read.
+    Terms that cancel do so no more, and what was saturated is so no more. What is zero stays zero, so constant zero
+    factors hide a gradient still, and `x - x` of one tensor too.
+masks: masks that are constant element by element, and booleans and indices, are random.
+branches: which branch of a condition is taken is random.
+rounds: how often a loop goes round is random.
+elements: each element of an operand is made to depend on all elements, but for ops that are followed by element.
+"""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What TensorFlow gave for one variable in one gradient call: nothing, always zeros, or at times a number."""
+
+    is_none: bool
+    moves: bool
+    has_finite_runs: bool = True
+
+
+class Numbers:
+    """A program, built for real and run on random weights and inputs."""
+
+    def __init__(self, program: Program, *, loosened: bool = False) -> None:
+        self._program = program
+        self._asks = [ask for section in program.sections for ask in section.asks]
+        self._numbers = np.random.default_rng(0)
+        self._hooks = _Hooks()
+        names: dict[str, Any] = self._hooks.functions() if loosened else {}
+        exec(compile(program.source(loosened=loosened).replace(", jit_compile=True", ""), "<program>", "exec"), names)
+        self._subject = names["build"]()
+        self._weights = list(self._subject.variables)
+        self._step = tf.function(self._subject.step, autograph=False).get_concrete_function(*self._subject.inputs)
+        self._flat = [
+            (position, name, answer)
+            for position, ask in enumerate(self._asks)
+            for name, answer in zip(ask.variables, self._step.structured_outputs[position], strict=True)
+        ]
+
+    def gradients(self) -> dict[tuple[int, str], Gradient]:
+        """By gradient call and variable."""
+        keys = [(position, name) for position, name, _ in self._flat]
+        none = {(position, name) for position, name, answer in self._flat if answer is None}
+        moves: set[tuple[int, str]] = set()
+        finite: set[tuple[int, str]] = set()
+        for run in range(RUNS):
+            if len(moves) + len(none) == len(keys):
+                break
+            self.draw(run)
+            for key, value in self.run().items():
+                if np.isfinite(value).all():
+                    finite.add(key)
+                    if value.any():
+                        moves.add(key)
+        return {key: Gradient(key in none, key in moves, key in finite) for key in keys}
+
+    def loosen(self, what: frozenset[str]) -> None:
+        """Let these hooks act, and no others."""
+        self._hooks.switch(what)
+
+    def draw(self, run: int) -> None:
+        """New weights and inputs, of another size each time."""
+        scale = (1.0, 0.3, 2.0, 0.1)[run % 4]
+        for weight in self._weights:
+            weight.assign(self._random(weight.shape, weight.dtype, scale))
+        self.draw_inputs(scale)
+
+    def draw_inputs(self, scale: float) -> None:
+        """New inputs alone."""
+        self._inputs = [self._random(spec.shape, spec.dtype, scale) for spec in self._subject.inputs]
+
+    def run(self) -> dict[tuple[int, str], Any]:
+        """The gradients that are not None, from the weights as drawn."""
+        before = [weight.numpy() for weight in self._weights]
+        answers = self._step(*self._inputs)
+        for weight, value in zip(self._weights, before, strict=True):
+            weight.assign(value)
+        return {
+            (position, name): tf.convert_to_tensor(
+                answers[position][self._asks[position].variables.index(name)]
+            ).numpy()
+            for position, name, answer in self._flat
+            if answer is not None
+        }
+
+    def _random(self, shape: tf.TensorShape, dtype: tf.DType, scale: float) -> tf.Tensor:
+        if dtype.is_integer:
+            return tf.constant(self._numbers.integers(0, 4, shape), dtype)
+        return tf.constant(self._numbers.normal(scale=scale, size=shape), dtype)
+
+
+class _Hooks:
+    """The functions that a loosened program calls."""
+
+    def __init__(self) -> None:
+        self._on = {
+            name: tf.Variable(0.0, trainable=False, dtype=tf.float64)
+            for name in ("arithmetic", "masks", "branches", "rounds", "elements")
+        }
+
+    def switch(self, what: frozenset[str]) -> None:
+        """Turn these on and the others off."""
+        for name, variable in self._on.items():
+            variable.assign(1.0 if name in what else 0.0)
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """By the names that the program calls them."""
+        return {"loosened": self._loosened, "mask": self._mask, "chosen": self._chosen, "rounds": self._rounds}
+
+    def _is_on(self, name: str) -> tf.Tensor:
+        # In Python's own closure, so that no tape takes it for a part of the model.
+        return tf.stop_gradient(self._on[name].read_value())
+
+    def _loosened(self, operand: Any, *, by_element: bool) -> tf.Tensor:
+        tensor = tf.convert_to_tensor(operand)
+        if tensor.dtype == tf.bool:
+            flip = tf.random.uniform(tensor.shape, dtype=tf.float64) < 0.5 * self._is_on("masks")
+            return tf.math.logical_xor(tensor, flip)
+        if tensor.dtype.is_integer:
+            random = tf.random.uniform(tensor.shape, 0, 4, dtype=tensor.dtype)
+            return tf.where(self._is_on("masks") > 0.0, random, tensor)
+        tensor = tensor * self._factors(tensor, self._is_on("arithmetic"))
+        if by_element:
+            return tensor
+        mixed = tf.reduce_sum(tensor * self._factors(tensor, tf.ones([], tf.float64)))
+        return tensor + tf.cast(self._is_on("elements"), tensor.dtype) * mixed
+
+    def _factors(self, tensor: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+        size = tf.pow(tf.constant(10.0, tf.float64), tf.random.uniform([], -2.0, 0.5, tf.float64))
+        noise = tf.random.normal(tensor.shape, dtype=tf.float64) * size
+        return tf.cast(1.0 + strength * (noise - 1.0), tensor.dtype)
+
+    def _mask(self, values: list[float]) -> tf.Tensor:
+        return tf.constant(values, tf.float64) + self._is_on("masks") * tf.random.normal(
+            [len(values)], dtype=tf.float64
+        )
+
+    def _chosen(self, selector: tf.Tensor) -> tf.Tensor:
+        random = tf.random.uniform([], dtype=tf.float64)
+        if selector.dtype == tf.bool:
+            return tf.math.logical_xor(selector, random < 0.5 * self._is_on("branches"))
+        return tf.where(self._is_on("branches") > 0.0, tf.cast(random * 3.0, selector.dtype), selector)
+
+    def _rounds(self, number: int) -> tf.Tensor:
+        random = tf.cast(tf.random.uniform([], dtype=tf.float64) * 6.0, tf.int32)
+        return tf.where(self._is_on("rounds") > 0.0, random, number)
+
+
+def explained(program: Program, wanted: Mapping[tuple[int, str], object]) -> dict[tuple[int, str], str]:
+    """For gradients that are always zero, the first loosening under which they are not, where there is one."""
+    tf.random.set_seed(0)
+    numbers = Numbers(program, loosened=True)
+    found: dict[tuple[int, str], str] = {}
+    for name, what in LOOSENINGS.items():
+        if len(found) == len(wanted):
+            break
+        numbers.loosen(what)
+        for key, gradient in numbers.gradients().items():
+            if key in wanted and gradient.moves:
+                found.setdefault(key, name)
+    return found
