@@ -192,7 +192,9 @@ class _Attempt:
         name = "loss" if position == 0 else f"loss {position + 1}"
         node = opening.graph.add_objective(name, call.source)
         terms = []
-        for term in loss_terms(opening, opening.targets(call), opening.window(call), self._participation_scopes):
+        for term in loss_terms(
+            opening, opening.weighted_targets(call), opening.window(call), self._participation_scopes
+        ):
             term_node = opening.graph.add_term(
                 node, term.name, term.source, term.parts, term_kind=term.kind, weight=term.weight
             )

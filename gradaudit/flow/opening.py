@@ -13,16 +13,15 @@ from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_c
 from gradaudit.flow.edges import Edges, Matrix, carries_gradient, has_custom_gradient
 from gradaudit.flow.elements import NARROWING, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
-from gradaudit.flow.values import Value, fold, value_of_captured
+from gradaudit.flow.values import Value, fold, is_zero, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import ANY_FLOW, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ANY_FLOW, WRITES, GradientGraph, Window
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.trace import Trace
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
-_WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
 
 
 @dataclass
@@ -141,6 +140,17 @@ class Opening:
         """The nodes of the tensors that `call` differentiates."""
         return [self.node(self._root, tensor) for tensor in call.targets]
 
+    def weighted_targets(self, call: GradientCall) -> dict[str, float]:
+        """The targets of `call`, with the weight 0 for those whose gradient is handed in as zeros."""
+        targets = self.targets(call)
+        if len(call.seeds) != len(targets):
+            return dict.fromkeys(targets, 1.0)
+        return {t: 0.0 if self._is_zero(seed) else 1.0 for t, seed in zip(targets, call.seeds, strict=True)}
+
+    def _is_zero(self, tensor: Any) -> bool:
+        node = self.known_node(tensor)
+        return is_zero(value_of_captured(tensor) if node is None else self._values.get(node))
+
     def node(self, frame: Frame, tensor: Any) -> str:
         """The node of a tensor as it stands in `frame`."""
         key = (id(tensor.op), tensor.value_index)
@@ -204,7 +214,7 @@ class Opening:
 
     def _add(self, frame: Frame, op: Any) -> None:
         nodes = [self._add_tensor(frame, op, output) for output in op.outputs]
-        if op.type.startswith(_WRITES) and op.inputs:
+        if op.type.startswith(WRITES) and op.inputs:
             self.writes.append((frame, op))
         if op.type in _PLACEHOLDERS:
             self._bind(frame, op, nodes[0])

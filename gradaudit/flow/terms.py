@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,9 +44,9 @@ class LossTerm:
 
 
 def loss_terms(
-    opening: Opening, targets: Sequence[str], window: Window, participation_scopes: Collection[str]
+    opening: Opening, targets: Mapping[str, float], window: Window, participation_scopes: Collection[str]
 ) -> tuple[LossTerm, ...]:
-    """The terms of the sum of `targets`, in the order in which they are added.
+    """The terms of the sum of `targets`, each times its weight, in the order in which they are added.
 
     A term is named after the first name scope that tells it from the others, and addends of one name are one term;
     without a scope every addend is a term, named after the line that computes it. It is a participation term if one of
@@ -54,7 +54,7 @@ def loss_terms(
     only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
     """
     splitter = Splitter(opening, window)
-    addends = _merged(splitter.split(targets))
+    addends = _merged([addend for target, weight in targets.items() for addend in splitter.split([target], weight)])
     named: dict[str, list[Addend]] = {}
     kinds: dict[str, TermKind] = {}
     shared = _shared_scopes([addend.scope for addend in addends])

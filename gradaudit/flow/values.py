@@ -114,6 +114,8 @@ def _shared_by_all(op: Any, inputs: Sequence[Value | None]) -> Value | None:
     if kind in ("Softmax", "LogSoftmax"):
         is_of_one = op.inputs[0].shape.rank and op.inputs[0].shape[-1] == 1
         return np.asarray(kind == "Softmax") if is_of_one else None
+    if kind == "SparseSoftmaxCrossEntropyWithLogits":
+        return np.asarray(0) if op.inputs[0].shape.rank and op.inputs[0].shape[-1] == 1 else None
     if kind == "Sub" and op.inputs[0] is op.inputs[1]:
         return np.asarray(0)
     if kind in _ANNIHILATED_BY_ZERO and any(is_zero(value) for value in inputs):

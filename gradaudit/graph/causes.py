@@ -9,6 +9,7 @@ from gradaudit.graph.gradient_graph import (
     ANY_FLOW,
     PASSES_OR_OPAQUE,
     PASSES_OR_ZERO,
+    WRITES,
     Chains,
     Flow,
     GradientGraph,
@@ -90,7 +91,7 @@ class Causes:
             return _broken(*in_the_loss[0], blocks)
         if broken:
             return _broken(*broken[0], blocks)
-        if not any(True for _ in self._graph.consumers(node)):
+        if not self._is_read(node):
             return Cause(
                 kind="never-read",
                 layer=path.rpartition("/")[0] or None,
@@ -169,6 +170,14 @@ class Causes:
                 else:
                     seen.add(producer)
                     waiting.append(producer)
+
+    def _is_read(self, node: str) -> bool:
+        """Whether an op takes a variable for more than to write to it, be it inside a function."""
+        for consumer in self._graph.consumers(node):
+            op_type = str(self._graph.facts(consumer)["op_type"])
+            if self._is_read(consumer) if op_type == "Placeholder" else not op_type.startswith(WRITES):
+                return True
+        return False
 
     def _dead_end(self, node: str) -> Cause:
         """Its values are computed with, and the result is dropped."""

@@ -23,6 +23,9 @@ PASSES_OR_ZERO: frozenset[Flow] = frozenset({"passes", "zero"})
 PASSES_OR_OPAQUE: frozenset[Flow] = frozenset({"passes", "opaque"})
 ANY_FLOW: frozenset[Flow] = frozenset(_BEST_FIRST)
 
+WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
+"""What the types of ops begin with that write to a variable."""
+
 
 @dataclass(frozen=True)
 class Window:

@@ -43,7 +43,8 @@ class GradientCall:
     `variables` are the sources as the caller gave them, None where a source is a tensor; `handles` are the tensors that
     TensorFlow differentiates with respect to; `watched` are the ids of the handles that the tape watches, None for
     `tf.gradients`, which has no tape; `zeros_for_none` says that the caller asked for zeros where there is no path;
-    `constants` are the tensors through which `tf.gradients` was told to pass none; `unregistered` are the ops at which
+    `constants` are the tensors through which `tf.gradients` was told to pass none; `seeds` are the gradients of the
+    targets, where the caller gives them; `unregistered` are the ops at which
     the call is expected to fail, and `may_fail` says that a custom gradient on the way may.
     """
 
@@ -57,6 +58,7 @@ class GradientCall:
     zeros_for_none: bool
     source: Source | None
     constants: tuple[Any, ...] = ()
+    seeds: tuple[Any, ...] = ()
     results: list[Any] = field(default_factory=list)
     unregistered: tuple[UnregisteredOp, ...] = ()
     may_fail: bool = False
@@ -117,7 +119,7 @@ class GradientCalls:
             return ask()
         if tape._recording and not tape._persistent:
             tape._pop_tape()
-        call = self._note(target, sources, tape_record, unconnected_gradients)
+        call = self._note(target, sources, tape_record, unconnected_gradients, seeds=output_gradients)
         answers = self.expect(call)
         if not self._can_stand_in(call):
             try:
@@ -174,7 +176,13 @@ class GradientCalls:
         return self._stood_in(call, answers, list(tf.nest.flatten(xs)))
 
     def _note(
-        self, target: Any, sources: Any, tape_record: TapeRecord | None, unconnected: Any, constants: Sequence[Any] = ()
+        self,
+        target: Any,
+        sources: Any,
+        tape_record: TapeRecord | None,
+        unconnected: Any,
+        constants: Sequence[Any] = (),
+        seeds: Any = None,
     ) -> GradientCall:
         flat = tf.nest.flatten(sources)
         call = GradientCall(
@@ -188,6 +196,7 @@ class GradientCalls:
             zeros_for_none=tf.UnconnectedGradients(unconnected) == tf.UnconnectedGradients.ZERO,
             source=running_line(sys._getframe(1)),
             constants=tuple(constants),
+            seeds=() if seeds is None else tuple(tf.nest.flatten(seeds)),
         )
         self.calls.append(call)
         return call

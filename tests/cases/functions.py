@@ -153,7 +153,7 @@ def an_autograph_loop() -> Subject:
     return descend(lambda x: tf.reduce_sum(heads(x)), [a, b])
 
 
-@case(connected="a", disconnected="b", tape={"b": "none"})
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
 def a_computation_that_a_function_drops() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -165,7 +165,7 @@ def a_computation_that_a_function_drops() -> Subject:
     return descend(lambda x: tf.reduce_sum(features(x)), [a, b])
 
 
-@case(connected="a", disconnected="b", tape={"b": "none"})
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
 def an_argument_that_a_function_does_not_read() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -184,7 +184,7 @@ def a_stop_gradient_in_a_branch() -> Subject:
     )
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
 def a_computation_that_the_body_of_a_loop_drops() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -195,7 +195,7 @@ def a_computation_that_the_body_of_a_loop_drops() -> Subject:
     return descend(lambda x: tf.reduce_sum(tf.while_loop(lambda step, _: step < 3, body, (0, x))[1]), [a, b])
 
 
-@case(connected="a", disconnected="b", tape={"b": "zeros"})
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
 def a_branch_that_a_constant_never_takes() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(lambda x: tf.reduce_sum(tf.cond(tf.constant(True), lambda: x @ a, lambda: x @ b)), [a, b])

@@ -136,8 +136,8 @@ def a_gan_whose_generator_runs_outside_its_tape() -> Subject:
         fake = x @ g
         with tf.GradientTape() as of_g, tf.GradientTape() as of_d:
             score = tf.reduce_mean(fake @ d)
-            loss_d = score - tf.reduce_mean(x @ d)
-        apply(of_g.gradient(-score, [g]), [g])
+            loss_g, loss_d = -score, score - tf.reduce_mean(x @ d)
+        apply(of_g.gradient(loss_g, [g]), [g])
         apply(of_d.gradient(loss_d, [d]), [d])
 
     return Subject(step, [DATA])
@@ -372,7 +372,7 @@ def symbolic_gradients_that_stop_at_a_tensor() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="b", disconnected="a", tape={"a": "zeros"})
+@case(connected="b", disconnected="a", tape={"a": "zeros"}, cause={"a": ("blocked", "StopGradient")})
 def symbolic_gradients_that_are_zeros_where_unconnected() -> Subject:
     a, b = weight("a"), weight("b")
 
