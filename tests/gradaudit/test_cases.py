@@ -67,7 +67,7 @@ def confirm_by_perturbation(case: Case, observation: Observation) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_real_gradient_call_is_as_foretold(case: Case) -> None:
-    # `verify` raises DisagreementError where TensorFlow returns None, or raises LookupError, and that was not expected, or
-    # was and does not come.
+    # `verify` raises DisagreementError where TensorFlow returns None, or raises LookupError, and that was not expected,
+    # or was and does not come.
     for verdict in audit(case.build, verify=True).variables:
         assert (verdict.path, verdict.status) == (verdict.path, case.status_of(verdict.path))
