@@ -102,3 +102,11 @@ untracked              1          0          -    0.0%               0
 
 Of 4 variables that do not learn and ought to, gradaudit names 2 with their status, Keras's warning 1."""
     )
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
+def test_every_real_gradient_call_is_as_foretold(case: Case) -> None:
+    # `verify` raises DisagreementError where TensorFlow returns None, or raises LookupError, and that was not expected,
+    # or was and does not come.
+    for verdict in audit(case.build, verify=True).variables:
+        assert (verdict.path, verdict.status) == (verdict.path, case.status_of(verdict.path))
