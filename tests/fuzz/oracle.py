@@ -25,7 +25,7 @@ LOOSENINGS: dict[str, frozenset[str]] = {
 }
 """Classes of the Limitations page, and what has to be loosened in a program for a gradient that they hide to show.
 
-arithmetic: every operand is scaled, element by element, by random factors of either sign, anew wherever it is read.
+arithmetic: every operand is scaled, element by element, by factors of either sign, others wherever it is read.
     Terms that cancel do so no more, and what was saturated is so no more. What is zero stays zero, so constant zero
     factors hide a gradient still, and `x - x` of one tensor too.
 masks: masks that are constant element by element, and booleans and indices, are random.
@@ -119,6 +119,7 @@ class _Hooks:
     """The functions that a loosened program calls."""
 
     def __init__(self) -> None:
+        self._numbers = np.random.default_rng(0)
         self._on = {
             name: tf.Variable(0.0, trainable=False, dtype=tf.float64)
             for name in ("arithmetic", "masks", "branches", "rounds", "elements")
@@ -134,8 +135,7 @@ class _Hooks:
         return {"loosened": self._loosened, "mask": self._mask, "chosen": self._chosen, "rounds": self._rounds}
 
     def _is_on(self, name: str) -> tf.Tensor:
-        # In Python's own closure, so that no tape takes it for a part of the model.
-        return tf.stop_gradient(self._on[name].read_value())
+        return self._on[name].read_value()
 
     def _loosened(self, operand: Any, *, by_element: bool) -> tf.Tensor:
         tensor = tf.convert_to_tensor(operand)
@@ -145,16 +145,16 @@ class _Hooks:
         if tensor.dtype.is_integer:
             random = tf.random.uniform(tensor.shape, 0, 4, dtype=tensor.dtype)
             return tf.where(self._is_on("masks") > 0.0, random, tensor)
-        tensor = tensor * self._factors(tensor, self._is_on("arithmetic"))
+        strength = tf.cast(self._is_on("arithmetic"), tensor.dtype)
+        tensor = tensor * (1.0 + strength * (self._factors(tensor) - 1.0))
         if by_element:
             return tensor
-        mixed = tf.reduce_sum(tensor * self._factors(tensor, tf.ones([], tf.float64)))
-        return tensor + tf.cast(self._is_on("elements"), tensor.dtype) * mixed
+        return tensor + tf.cast(self._is_on("elements"), tensor.dtype) * tf.reduce_sum(tensor * self._factors(tensor))
 
-    def _factors(self, tensor: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-        size = tf.pow(tf.constant(10.0, tf.float64), tf.random.uniform([], -2.0, 0.5, tf.float64))
-        noise = tf.random.normal(tensor.shape, dtype=tf.float64) * size
-        return tf.cast(1.0 + strength * (noise - 1.0), tensor.dtype)
+    def _factors(self, tensor: tf.Tensor) -> Any:
+        """Numbers of either sign and of many sizes."""
+        sizes = 10 ** self._numbers.uniform(-2.0, 0.5, tensor.shape)
+        return tf.constant(self._numbers.choice([-1.0, 1.0], tensor.shape) * sizes, tensor.dtype)
 
     def _mask(self, values: list[float]) -> tf.Tensor:
         return tf.constant(values, tf.float64) + self._is_on("masks") * tf.random.normal(
