@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.fuzz.batch import Tally, run_batch
+from tests.fuzz.batch import Batch, Tally, set_up_process
 
-BATCH = 100
-"""Programs of one process. TensorFlow keeps what it traces for as long as its process lives: some 4 MB a program."""
+_PROGRAMS_OF_A_PROCESS = 100
+"""TensorFlow keeps what it traces for as long as its process lives: some 4 MB a program."""
 
 
 def main() -> int:
@@ -33,10 +33,12 @@ def main() -> int:
 
 
 def _batches(arguments: argparse.Namespace) -> Iterator[Tally]:
-    sizes = [BATCH] * (arguments.programs // BATCH) + [arguments.programs % BATCH] * (arguments.programs % BATCH > 0)
-    work = [(f"{arguments.seed}/{batch}", size, not arguments.no_shrink) for batch, size in enumerate(sizes)]
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs, maxtasksperchild=1) as pool:
-        yield from pool.imap_unordered(run_batch, work)
+    sizes = [_PROGRAMS_OF_A_PROCESS] * (arguments.programs // _PROGRAMS_OF_A_PROCESS) + [
+        arguments.programs % _PROGRAMS_OF_A_PROCESS
+    ] * (arguments.programs % _PROGRAMS_OF_A_PROCESS > 0)
+    batches = [Batch(f"{arguments.seed}/{number}", size, not arguments.no_shrink) for number, size in enumerate(sizes)]
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs, set_up_process, maxtasksperchild=1) as pool:
+        yield from pool.imap_unordered(Batch.run, batches)
 
 
 if __name__ == "__main__":

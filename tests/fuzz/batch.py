@@ -61,42 +61,53 @@ class _Found(Exception):
         super().__init__(lines + program.source())
 
 
-def run_batch(work: tuple[str, int, bool]) -> Tally:
-    """Draw and compare programs until the first disagreement: `work` is a seed, their number, and whether to shrink."""
-    seed, number, shrinks = work
+def set_up_process() -> None:
+    """Let TensorFlow say little, and lose no time on making small graphs fast."""
     tf.get_logger().setLevel("ERROR")
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    tally = Tally()
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=number,
-        phases=[hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrinks else [])],
-        database=None,
-        deadline=None,
-        verbosity=hypothesis.Verbosity.quiet,
-        report_multiple_bugs=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(programs())
-    def agree(program: Program) -> None:
-        outcome = compare(program)
-        if not tally.found:
-            tally.programs += 1
-            tally.refused += outcome.refused
-            tally.undecided += outcome.undecided
-            tally.statuses.update(outcome.statuses)
-            tally.limits.update(outcome.limits)
-        if outcome.disagreements:
-            tally.found = [f"# seed {seed}"]
-            raise _Found(program, outcome)
 
-    try:
-        agree()
-    except _Found as found:
-        tally.found = [f"# seed {seed}\n{found}"]
-    tally.megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    tally.seconds = time.process_time()
-    return tally
+@dataclass(frozen=True)
+class Batch:
+    """So many programs of one seed; the first about which there is a disagreement is made as short as may be."""
+
+    seed: str
+    programs: int
+    shrinks: bool = True
+
+    def run(self) -> Tally:
+        """Draw and compare, up to the first disagreement."""
+        start, tally = time.process_time(), Tally()
+
+        @hypothesis.seed(self.seed)
+        @hypothesis.settings(
+            max_examples=self.programs,
+            phases=[hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if self.shrinks else [])],
+            database=None,
+            deadline=None,
+            verbosity=hypothesis.Verbosity.quiet,
+            report_multiple_bugs=False,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(programs())
+        def agree(program: Program) -> None:
+            outcome = compare(program)
+            if not tally.found:
+                tally.programs += 1
+                tally.refused += outcome.refused
+                tally.undecided += outcome.undecided
+                tally.statuses.update(outcome.statuses)
+                tally.limits.update(outcome.limits)
+            if outcome.disagreements:
+                tally.found = [f"# seed {self.seed}"]
+                raise _Found(program, outcome)
+
+        try:
+            agree()
+        except _Found as found:
+            tally.found = [f"# seed {self.seed}\n{found}"]
+        tally.megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        tally.seconds = time.process_time() - start
+        return tally
