@@ -27,11 +27,11 @@ LOOSENINGS: dict[str, frozenset[str]] = {
 
 arithmetic: every operand is scaled, element by element, by factors of either sign, others wherever it is read.
     Terms that cancel do so no more, and what was saturated is so no more. What is zero stays zero, so constant zero
-    factors hide a gradient still, and `x - x` of one tensor too.
+    factors hide a gradient still, and `x - x` of one tensor too; two reads of one variable are two tensors.
 masks: masks that are constant element by element, and booleans and indices, are random.
 branches: which branch of a condition is taken is random.
 rounds: how often a loop goes round is random.
-elements: each element of an operand is made to depend on all elements, but for ops that are followed by element.
+elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
 """
 
 
@@ -120,6 +120,7 @@ class _Hooks:
 
     def __init__(self) -> None:
         self._numbers = np.random.default_rng(0)
+        self._known: dict[tuple[str, int], tuple[tf.Tensor, tf.Tensor]] = {}
         self._on = {
             name: tf.Variable(0.0, trainable=False, dtype=tf.float64)
             for name in ("arithmetic", "masks", "branches", "rounds", "elements")
@@ -137,8 +138,16 @@ class _Hooks:
     def _is_on(self, name: str) -> tf.Tensor:
         return self._on[name].read_value()
 
-    def _loosened(self, operand: Any, *, by_element: bool) -> tf.Tensor:
-        tensor = tf.convert_to_tensor(operand)
+    def _loosened(self, operand: Any, place: str, *, whole: bool) -> tf.Tensor:
+        """The operand of an op, loosened once for each place; a variable anew for each read, as TensorFlow reads it."""
+        if not isinstance(operand, tf.Tensor):
+            return self._changed(tf.convert_to_tensor(operand), whole)
+        known = self._known.get((place, id(operand)))
+        if known is None:
+            known = self._known[place, id(operand)] = (operand, self._changed(operand, whole))
+        return known[1]
+
+    def _changed(self, tensor: tf.Tensor, whole: bool) -> tf.Tensor:
         if tensor.dtype == tf.bool:
             flip = tf.random.uniform(tensor.shape, dtype=tf.float64) < 0.5 * self._is_on("masks")
             return tf.math.logical_xor(tensor, flip)
@@ -147,7 +156,7 @@ class _Hooks:
             return tf.where(self._is_on("masks") > 0.0, random, tensor)
         strength = tf.cast(self._is_on("arithmetic"), tensor.dtype)
         tensor = tensor * (1.0 + strength * (self._factors(tensor) - 1.0))
-        if by_element:
+        if not whole:
             return tensor
         return tensor + tf.cast(self._is_on("elements"), tensor.dtype) * tf.reduce_sum(tensor * self._factors(tensor))
 

@@ -49,11 +49,13 @@ def test_a_step_prints_as_python_that_runs() -> None:
 
 CANCELS = (applied("{0} + {1}", "m_w0 m_w1", "m1"), applied("{0} - {1}", "m1 m_w0", "m2"))
 NEVER_CHOSEN = (applied("{0} > {1}", "m0 m0", "b0"), applied("tf.where({0}, {1}, {2})", "b0 m_w0 m_w1", "m1"))
+TWO_READS = (applied("{0} - {0}", "m_w0", "m1"), applied("{0} + {1}", "m1 m_w1", "m2"))
 STOPPED = (applied("{0} * tf.stop_gradient({1})", "m_w1 m_w0", "m1"),)
 
 
 @pytest.mark.parametrize(
-    ("statements", "limits"), [(CANCELS, ["arithmetic"]), (NEVER_CHOSEN, ["masks"]), (STOPPED, [])]
+    ("statements", "limits"),
+    [(CANCELS, ["arithmetic"]), (TWO_READS, ["arithmetic"]), (NEVER_CHOSEN, ["masks"]), (STOPPED, [])],
 )
 def test_a_gradient_that_a_limit_hides_is_counted_under_its_name(
     statements: tuple[Apply, ...], limits: list[str]
