@@ -7,6 +7,7 @@ import os
 import resource
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 # TensorFlow reads it when it is imported.
@@ -15,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import hypothesis
 import tensorflow as tf
 
-from tests.fuzz.comparison import Outcome, compare
+from tests.fuzz.comparison import compare
 from tests.fuzz.program import Program
 from tests.fuzz.strategy import programs
 
@@ -55,11 +56,10 @@ class Tally:
 
 
 class _Found(Exception):
-    """A program about which gradaudit and TensorFlow disagree."""
+    """A program about which gradaudit and TensorFlow disagree, or at which the comparison itself fails."""
 
-    def __init__(self, program: Program, outcome: Outcome) -> None:
-        lines = "".join(f"# {disagreement}\n" for disagreement in outcome.disagreements)
-        super().__init__(lines + program.source())
+    def __init__(self, program: Program, problems: Iterable[object]) -> None:
+        super().__init__("".join(f"# {problem}\n" for problem in problems) + program.source())
 
 
 def set_up_process() -> None:
@@ -97,7 +97,10 @@ class Batch:
         )
         @hypothesis.given(programs())
         def agree(program: Program) -> None:
-            outcome = compare(program)
+            try:
+                outcome = compare(program)
+            except Exception as error:
+                raise _Found(program, [repr(error)]) from error
             if not tally.found:
                 tally.programs += 1
                 tally.refused += outcome.refused
@@ -106,7 +109,7 @@ class Batch:
                 tally.limits.update(outcome.limits)
             if outcome.disagreements:
                 tally.found = [f"# seed {self.seed}"]
-                raise _Found(program, outcome)
+                raise _Found(program, outcome.disagreements)
 
         try:
             agree()

@@ -35,6 +35,10 @@ elements: of ops that take their operands whole, each element of an operand is m
 """
 
 
+class Refused(Exception):
+    """TensorFlow itself cannot trace a program, as with some gradients of conditions within conditions."""
+
+
 @dataclass(frozen=True)
 class Gradient:
     """What TensorFlow gave for one variable in one gradient call: nothing, always zeros, or at times a number."""
@@ -56,7 +60,11 @@ class Numbers:
         exec(compile(program.source(loosened=loosened).replace(", jit_compile=True", ""), "<program>", "exec"), names)
         self._subject = names["build"]()
         self._weights = list(self._subject.variables)
-        self._step = tf.function(self._subject.step, autograph=False).get_concrete_function(*self._subject.inputs)
+        step = tf.function(self._subject.step, autograph=False)
+        try:
+            self._step = step.get_concrete_function(*self._subject.inputs)
+        except Exception as error:
+            raise Refused from error
         self._flat = [
             (position, name, answer)
             for position, ask in enumerate(self._asks)

@@ -145,8 +145,8 @@ class Program:
     applied: frozenset[str]
 
     def asking_for_all(self) -> Program:
-        """The same step, in which every tape watches, and every gradient call asks for, every variable that trains."""
-        names = tuple(weight.name for weight in self.weights if weight.trainable)
+        """The same step, in which every tape watches, and every gradient call asks for, every variable of floats."""
+        names = tuple(weight.name for weight in self.weights if weight.trainable and weight.name[0] != "i")
 
         def widened(section: Section) -> Section:
             return replace(section, watched=None, asks=tuple(replace(ask, variables=names) for ask in section.asks))
