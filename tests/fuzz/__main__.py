@@ -3,61 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import gc
-import os
-import resource
+import multiprocessing
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterator
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from tests.fuzz.batch import Batch, Tally, set_up_process
 
-import hypothesis
-import tensorflow as tf
-
-from tests.fuzz.comparison import Outcome, compare
-from tests.fuzz.program import Program
-from tests.fuzz.strategy import programs
-
-BATCH = 200
-"""Programs of one run of hypothesis, which ends at its first disagreement."""
-
-
-class Found(Exception):
-    """A program about which gradaudit and TensorFlow disagree."""
-
-    def __init__(self, program: Program, outcome: Outcome) -> None:
-        super().__init__("\n".join(map(str, outcome.disagreements)))
-        self.program = program
-
-
-class _Tally:
-    """What came of the programs so far."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self.programs = 0
-        self.refused = 0
-        self.undecided = 0
-        self.statuses: Counter[str] = Counter()
-        self.limits: Counter[str] = Counter()
-
-    def add(self, outcome: Outcome) -> None:
-        self.programs += 1
-        self.refused += outcome.refused
-        self.undecided += outcome.undecided
-        self.statuses.update(outcome.statuses)
-        self.limits.update(outcome.limits)
-
-    def __str__(self) -> str:
-        seconds = time.monotonic() - self._start
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        counts = ", ".join(f"{count} {status}" for status, count in self.statuses.most_common())
-        limits = ", ".join(f"{count} {name}" for name, count in self.limits.most_common()) or "none"
-        return (
-            f"{self.programs} programs ({self.refused} that TensorFlow refuses), {seconds:.0f} s, {memory} MB; "
-            f"{counts}; {self.undecided} undecided; within the limits: {limits}"
-        )
+_PROGRAMS_OF_A_PROCESS = 100
+"""TensorFlow keeps what it traces for as long as its process lives: some 4 MB a program."""
 
 
 def main() -> int:
@@ -65,53 +19,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--programs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--no-shrink", action="store_true", help="print a program as it was drawn, and do not shorten it"
-    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    parser.add_argument("--no-shrink", action="store_true", help="print programs as they were drawn")
     arguments = parser.parse_args()
-    tf.get_logger().setLevel("ERROR")
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    tally, found, batch = _Tally(), 0, 0
-    while tally.programs < arguments.programs:
-        number = min(BATCH, arguments.programs - tally.programs)
-        try:
-            _run_batch(f"{arguments.seed}/{batch}", number, tally, shrink=not arguments.no_shrink)
-        except Found as disagreement:
-            found += 1
-            print(f"\n# seed {arguments.seed}, batch {batch}")
-            print("".join(f"# {line}\n" for line in str(disagreement).splitlines()) + disagreement.program.source())
-        batch += 1
-        gc.collect()
-        print(tally, file=sys.stderr, flush=True)
-    print(f"{found} disagreements in {tally}", flush=True)
-    return 1 if found else 0
+    total, start = Tally(), time.monotonic()
+    for tally in _batches(arguments):
+        for found in tally.found:
+            print(f"\n{found}", flush=True)
+        total.add(tally)
+        print(f"{time.monotonic() - start:.0f} s: {total}", file=sys.stderr, flush=True)
+    print(f"\n{total}")
+    return 1 if total.found else 0
 
 
-def _run_batch(seed: str, number: int, tally: _Tally, *, shrink: bool) -> None:
-    phases = [hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrink else [])]
-    has_failed = False
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=number,
-        phases=phases,
-        database=None,
-        deadline=None,
-        verbosity=hypothesis.Verbosity.quiet,
-        report_multiple_bugs=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(programs())
-    def agree(program: Program) -> None:
-        nonlocal has_failed
-        outcome = compare(program)
-        if not has_failed:
-            tally.add(outcome)
-        if outcome.disagreements:
-            has_failed = True
-            raise Found(program, outcome)
-
-    agree()
+def _batches(arguments: argparse.Namespace) -> Iterator[Tally]:
+    sizes = [_PROGRAMS_OF_A_PROCESS] * (arguments.programs // _PROGRAMS_OF_A_PROCESS) + [
+        arguments.programs % _PROGRAMS_OF_A_PROCESS
+    ] * (arguments.programs % _PROGRAMS_OF_A_PROCESS > 0)
+    batches = [Batch(f"{arguments.seed}/{number}", size, not arguments.no_shrink) for number, size in enumerate(sizes)]
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs, set_up_process, maxtasksperchild=1) as pool:
+        yield from pool.imap_unordered(Batch.run, batches)
 
 
 if __name__ == "__main__":

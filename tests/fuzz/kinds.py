@@ -14,16 +14,40 @@ from dataclasses import dataclass
 class Kind:
     """`template` has `{0}`, `{1}`… for operands of the types `takes`, and makes tensors of the types `gives`.
 
-    `by_element` says that gradaudit promises to follow this op by element or slice; `is_constant` that its value does
-    not depend on its operands; `stops` that none of them gets a gradient other than zero.
+    `is_constant` says that its value does not depend on its operands; `stops` that none of them gets a gradient other
+    than zero.
     """
 
     template: str
     takes: str
     gives: str
-    by_element: bool = False
     is_constant: bool = False
     stops: bool = False
+
+    @property
+    def takes_operands_whole(self) -> bool:
+        """Whether gradaudit does not say which elements of its operands an element of its result is made from."""
+        return any(name in self.template for name in _TAKES_OPERANDS_WHOLE)
+
+
+_TAKES_OPERANDS_WHOLE = (
+    *(
+        "conv1d",
+        "pool1d",
+        "cumsum",
+        "cumprod",
+        "sort",
+        "top_k",
+        "band_part",
+        "inv(",
+        "fft",
+        "while_loop",
+        "diag",
+        "trace",
+    ),
+    *("cross_entropy", "gather({0}, {1}", "gather_nd", "embedding_lookup", "segment_sum", "scatter", "boolean_mask"),
+    *("straight_through", "left_only", "zeros_for_right", "gradient_for_both", "numpy_function", "categorical"),
+)
 
 
 def _kinds(signature: str, *templates: str, **facts: bool) -> list[Kind]:
@@ -88,7 +112,6 @@ KINDS: tuple[Kind, ...] = (
         "tf.strided_slice({0}, [3, 0], [-5, 4], [-1, 1])",
         "tf.stack(tf.unstack({0})[::-1])",
         "tf.TensorArray(tf.float64, 4, element_shape=[4]).unstack({0}).stack()",
-        by_element=True,
     ),
     *_kinds("m->m", "tf.zeros_like({0})", "tf.ones_like({0})", is_constant=True, stops=True),
     *_kinds(
@@ -139,7 +162,6 @@ KINDS: tuple[Kind, ...] = (
         "tf.TensorArray(tf.float64, 2, element_shape=[4, 4]).write(0, {0}).write(1, {1}).read(1)",
         "tf.TensorArray(tf.float64, 2, element_shape=[4, 4]).write(0, {0}).write(1, {1}).stack()[0]",
         "tf.slice(tf.stack([{0}, {1}], 1), [0, 0, 0], [4, 1, 4])[:, 0]",
-        by_element=True,
     ),
     *_kinds(
         "m->v",
@@ -151,7 +173,7 @@ KINDS: tuple[Kind, ...] = (
         "tf.norm({0} + 0.1, axis=1)",
         "tf.linalg.diag_part({0})",
     ),
-    *_kinds("m->v", "{0}[1]", "{0}[:, 2]", "tf.unstack({0})[3]", by_element=True),
+    *_kinds("m->v", "{0}[1]", "{0}[:, 2]", "tf.unstack({0})[3]"),
     *_kinds(
         "mm->v", "tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax({0}), {1})", "tf.einsum('ij,ij->i', {0}, {1})"
     ),
@@ -160,12 +182,12 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("mv->m", "tf.nn.bias_add({0}, {1})", "{0} * {1}", "{0} * {1}[:, tf.newaxis]"),
     *_kinds("mv->v", "tf.linalg.matvec({0}, {1})"),
     *_kinds("vv->m", "tf.tensordot({0}, {1}, 0)", "{0}[:, tf.newaxis] + {1}[tf.newaxis]"),
-    *_kinds("vvvv->m", "tf.stack([{0}, {1}, {2}, {3}])", by_element=True),
+    *_kinds("vvvv->m", "tf.stack([{0}, {1}, {2}, {3}])"),
     *_kinds("v->m", "tf.linalg.diag({0})", "tf.tile({0}[tf.newaxis], [4, 1])", "tf.broadcast_to({0}, [4, 4])"),
     *_kinds("v->v", "tf.tanh({0})", "tf.nn.softmax({0})", "tf.cumsum({0}, reverse=True)", "tf.square({0})"),
     *_kinds("vv->v", "{0} + {1}", "{0} * {1}", "{0} - {1}"),
     *_kinds("v->s", "tf.reduce_sum({0})", "tf.reduce_prod({0})", "tf.norm({0} + 0.1)"),
-    *_kinds("v->s", "{0}[2]", by_element=True),
+    *_kinds("v->s", "{0}[2]"),
     *_kinds("m->s", "tf.reduce_mean({0})", "tf.nn.l2_loss({0})", "tf.linalg.trace({0})", "tf.reduce_max({0})"),
     *_kinds(
         "m->s",
@@ -180,20 +202,20 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("ss->s", "{0} + {1}", "{0} * {1}", "{0} / (1.0 + tf.square({1}))"),
     *_kinds("sm->m", "{0} * {1}"),
     *_kinds("s->m", "tf.fill([4, 4], {0})"),
-    *_kinds("s->v", "tf.stack([{0}, 1.0, 2.0, 3.0])", by_element=True),
-    *_kinds("mm->t", "tf.stack([{0}, {1}])", by_element=True),
-    *_kinds("l->t", "tf.reshape({0}, [2, 4, 4])", by_element=True),
-    *_kinds("t->l", "tf.reshape({0}, [8, 4])", by_element=True),
+    *_kinds("s->v", "tf.stack([{0}, 1.0, 2.0, 3.0])"),
+    *_kinds("mm->t", "tf.stack([{0}, {1}])"),
+    *_kinds("l->t", "tf.reshape({0}, [2, 4, 4])"),
+    *_kinds("t->l", "tf.reshape({0}, [8, 4])"),
     *_kinds("t->t", "tf.tanh({0})", "tf.math.softmax({0}, axis=0)"),
     *_kinds("t->m", "tf.reduce_sum({0}, axis=0)", "tf.reduce_max({0}, axis=0)"),
-    *_kinds("t->m", "{0}[0]", "{0}[1]", by_element=True),
-    *_kinds("t->mm", "tf.unstack({0})", by_element=True),
+    *_kinds("t->m", "{0}[0]", "{0}[1]"),
+    *_kinds("t->mm", "tf.unstack({0})"),
     *_kinds("tt->t", "{0} + {1}", "{0} @ {1}"),
-    *_kinds("mm->l", "tf.concat([{0}, {1}], 0)", by_element=True),
-    *_kinds("m->l", "tf.tile({0}, [2, 1])", "tf.pad({0}, [[0, 4], [0, 0]])", by_element=True),
+    *_kinds("mm->l", "tf.concat([{0}, {1}], 0)"),
+    *_kinds("m->l", "tf.tile({0}, [2, 1])", "tf.pad({0}, [[0, 4], [0, 0]])"),
     *_kinds("l->l", "tf.nn.relu({0})", "tf.cumsum({0})"),
-    *_kinds("l->m", "{0}[:4]", "{0}[4:]", "{0}[::2]", "tf.slice({0}, [2, 0], [4, 4])", by_element=True),
-    *_kinds("l->mm", "tf.split({0}, 2)", by_element=True),
+    *_kinds("l->m", "{0}[:4]", "{0}[4:]", "{0}[::2]", "tf.slice({0}, [2, 0], [4, 4])"),
+    *_kinds("l->mm", "tf.split({0}, 2)"),
     *_kinds(
         "m->i",
         "tf.argmax({0}, axis=-1, output_type=tf.int32)",

@@ -25,14 +25,18 @@ LOOSENINGS: dict[str, frozenset[str]] = {
 }
 """Classes of the Limitations page, and what has to be loosened in a program for a gradient that they hide to show.
 
-arithmetic: every operand is scaled, element by element, by random factors of either sign, anew wherever it is read.
+arithmetic: every operand is scaled, element by element, by factors of either sign, others wherever it is read.
     Terms that cancel do so no more, and what was saturated is so no more. What is zero stays zero, so constant zero
-    factors hide a gradient still, and `x - x` of one tensor too.
+    factors hide a gradient still, and `x - x` of one tensor too; two reads of one variable are two tensors.
 masks: masks that are constant element by element, and booleans and indices, are random.
 branches: which branch of a condition is taken is random.
 rounds: how often a loop goes round is random.
-elements: each element of an operand is made to depend on all elements, but for ops that are followed by element.
+elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
 """
+
+
+class Refused(Exception):
+    """TensorFlow itself cannot trace a program, as with some gradients of conditions within conditions."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,11 @@ class Numbers:
         exec(compile(program.source(loosened=loosened).replace(", jit_compile=True", ""), "<program>", "exec"), names)
         self._subject = names["build"]()
         self._weights = list(self._subject.variables)
-        self._step = tf.function(self._subject.step, autograph=False).get_concrete_function(*self._subject.inputs)
+        step = tf.function(self._subject.step, autograph=False)
+        try:
+            self._step = step.get_concrete_function(*self._subject.inputs)
+        except Exception as error:
+            raise Refused from error
         self._flat = [
             (position, name, answer)
             for position, ask in enumerate(self._asks)
@@ -119,6 +127,8 @@ class _Hooks:
     """The functions that a loosened program calls."""
 
     def __init__(self) -> None:
+        self._numbers = np.random.default_rng(0)
+        self._known: dict[tuple[str, int], tuple[tf.Tensor, tf.Tensor]] = {}
         self._on = {
             name: tf.Variable(0.0, trainable=False, dtype=tf.float64)
             for name in ("arithmetic", "masks", "branches", "rounds", "elements")
@@ -134,27 +144,34 @@ class _Hooks:
         return {"loosened": self._loosened, "mask": self._mask, "chosen": self._chosen, "rounds": self._rounds}
 
     def _is_on(self, name: str) -> tf.Tensor:
-        # In Python's own closure, so that no tape takes it for a part of the model.
-        return tf.stop_gradient(self._on[name].read_value())
+        return self._on[name].read_value()
 
-    def _loosened(self, operand: Any, *, by_element: bool) -> tf.Tensor:
-        tensor = tf.convert_to_tensor(operand)
+    def _loosened(self, operand: Any, place: str, *, whole: bool) -> tf.Tensor:
+        """The operand of an op, loosened once for each place; a variable anew for each read, as TensorFlow reads it."""
+        if not isinstance(operand, tf.Tensor):
+            return self._changed(tf.convert_to_tensor(operand), whole)
+        known = self._known.get((place, id(operand)))
+        if known is None:
+            known = self._known[place, id(operand)] = (operand, self._changed(operand, whole))
+        return known[1]
+
+    def _changed(self, tensor: tf.Tensor, whole: bool) -> tf.Tensor:
         if tensor.dtype == tf.bool:
             flip = tf.random.uniform(tensor.shape, dtype=tf.float64) < 0.5 * self._is_on("masks")
             return tf.math.logical_xor(tensor, flip)
         if tensor.dtype.is_integer:
             random = tf.random.uniform(tensor.shape, 0, 4, dtype=tensor.dtype)
             return tf.where(self._is_on("masks") > 0.0, random, tensor)
-        tensor = tensor * self._factors(tensor, self._is_on("arithmetic"))
-        if by_element:
+        strength = tf.cast(self._is_on("arithmetic"), tensor.dtype)
+        tensor = tensor * (1.0 + strength * (self._factors(tensor) - 1.0))
+        if not whole:
             return tensor
-        mixed = tf.reduce_sum(tensor * self._factors(tensor, tf.ones([], tf.float64)))
-        return tensor + tf.cast(self._is_on("elements"), tensor.dtype) * mixed
+        return tensor + tf.cast(self._is_on("elements"), tensor.dtype) * tf.reduce_sum(tensor * self._factors(tensor))
 
-    def _factors(self, tensor: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-        size = tf.pow(tf.constant(10.0, tf.float64), tf.random.uniform([], -2.0, 0.5, tf.float64))
-        noise = tf.random.normal(tensor.shape, dtype=tf.float64) * size
-        return tf.cast(1.0 + strength * (noise - 1.0), tensor.dtype)
+    def _factors(self, tensor: tf.Tensor) -> Any:
+        """Numbers of either sign and of many sizes."""
+        sizes = 10 ** self._numbers.uniform(-2.0, 0.5, tensor.shape)
+        return tf.constant(self._numbers.choice([-1.0, 1.0], tensor.shape) * sizes, tensor.dtype)
 
     def _mask(self, values: list[float]) -> tf.Tensor:
         return tf.constant(values, tf.float64) + self._is_on("masks") * tf.random.normal(

@@ -145,8 +145,8 @@ class Program:
     applied: frozenset[str]
 
     def asking_for_all(self) -> Program:
-        """The same step, in which every tape watches, and every gradient call asks for, every variable that trains."""
-        names = tuple(weight.name for weight in self.weights if weight.trainable)
+        """The same step, in which every tape watches, and every gradient call asks for, every variable of floats."""
+        names = tuple(weight.name for weight in self.weights if weight.trainable and weight.name[0] != "i")
 
         def widened(section: Section) -> Section:
             return replace(section, watched=None, asks=tuple(replace(ask, variables=names) for ask in section.asks))
@@ -222,8 +222,8 @@ class _Source:
     def _loss(self, depth: int, loss: Loss) -> None:
         terms = []
         for position, (weight, template, operand) in enumerate(loss.terms):
-            name = self._operand(depth, f"{loss.name}_{position}", operand, by_element=False)
-            terms.append(f"{weight} * {template.format(name)}")
+            value = template.format(self._operand(f"{loss.name}/{position}", operand, whole=False))
+            terms.append(f"{weight} * {value}")
         self._add(depth, f"{loss.name} = {' + '.join(terms)}")
 
     def _updates(self, answers: list[str]) -> None:
@@ -250,19 +250,15 @@ class _Source:
         kind = statement.kind
         if kind.is_constant or statement.operands and self._constants.issuperset(statement.operands):
             self._constants.update(statement.outputs)
-        named = {
-            operand: self._operand(depth, f"{statement.outputs[0]}_{position}", operand, by_element=kind.by_element)
-            for position, operand in enumerate(dict.fromkeys(statement.operands))
-        }
-        value = kind.template.format(*(named[operand] for operand in statement.operands))
-        self._add(depth, f"{', '.join(statement.outputs)} = {value}")
+        whole = kind.takes_operands_whole
+        operands = [self._operand(statement.outputs[0], operand, whole=whole) for operand in statement.operands]
+        self._add(depth, f"{', '.join(statement.outputs)} = {kind.template.format(*operands)}")
 
-    def _operand(self, depth: int, name: str, operand: str, *, by_element: bool) -> str:
-        """What stands for an operand: itself, or what the hook made of it."""
+    def _operand(self, place: str, operand: str, *, whole: bool) -> str:
+        """What stands for an operand at some place: itself, or what the hook makes of it."""
         if not self._loosened or operand in self._constants:
             return operand
-        self._add(depth, f"{name} = loosened({operand}, by_element={by_element})")
-        return name
+        return f'loosened({operand}, "{place}", whole={whole})'
 
     def _function(self, depth: int, statement: Function) -> None:
         if statement.decorator.startswith("@"):
@@ -320,7 +316,7 @@ class _Source:
         self._add(depth, f"with tf.GradientTape() as {statement.name}:")
         self._add(depth + 1, f"{statement.name}.watch({statement.operand})")
         self._block(depth + 1, statement.body)
-        result = self._operand(depth + 1, f"{statement.name}_0", statement.body.results[0], by_element=False)
+        result = self._operand(statement.name, statement.body.results[0], whole=True)
         self._add(depth + 1, f"{statement.name}_sum = tf.reduce_sum({result})")
         self._add(depth, f"{statement.output} = {statement.name}.gradient({statement.name}_sum, {statement.operand})")
         self._add(depth, f"if {statement.output} is None:")
