@@ -165,7 +165,6 @@ class _Attempt:
         groups = group(verdicts, opening.graph, RULE_CODES)
         found = judgement.objectives(facts)
         training = {fact.node: fact.path for fact in facts if fact.trainable}
-        inner = [facts.node for facts, call in zip(objectives, calls, strict=True) if opening.is_inner(call)]
         audit = Audit(
             subject=self._name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self._scenario,
@@ -175,7 +174,7 @@ class _Attempt:
             findings=find(
                 groups,
                 unbuilt_layers(_roots(subject, trace), made),
-                idle_terms(opening.graph, objectives, found, training, inner),
+                idle_terms(opening.graph, objectives, found, training),
                 missing_terms(opening, trace, self._participation_scopes),
                 _untold(calls, verdicts),
             ),
@@ -213,6 +212,7 @@ class _Attempt:
             ),
             zeros_for_none=call.zeros_for_none,
             barred=participation_nodes(opening, self._participation_scopes),
+            is_inner=opening.is_inner(call),
         )
 
     @contextmanager

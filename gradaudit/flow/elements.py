@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradaudit.flow.values import ELEMENTWISE, Value
-from gradaudit.graph.parts import LARGEST_AXIS, Axis, ByAxis, Reshaped, Selection, everything, same
+from gradaudit.graph.parts import LARGEST_AXIS, Axis, ByAxis, OfComponents, Reshaped, Selection, everything, same
 
 _SAME = frozenset(
     {"Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "EnsureShape", "Snapshot", "Relu"}
@@ -18,12 +18,26 @@ _SAME = frozenset(
 _REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Min", "Prod", "EuclideanNorm", "All", "Any"})
 _KEEPS_ALL_BUT_LAST = frozenset({"Softmax", "LogSoftmax"})
 
-NARROWING = frozenset(
+_NARROWING = frozenset(
     {"Unpack", "Split", "SplitV", "StridedSlice", "Slice", "GatherV2", "TensorListGetItem", "TensorListGather"}
+    | {"Real", "Imag"}
 )
-"""Ops of which a whole result is made from a part of an input."""
+_COMPONENT_READ = {"Real": 0, "Cast": 0, "Imag": 1}
+"""By ops that make real numbers of complex ones: which component they read."""
+_COMPONENTWISE = frozenset(
+    {"Identity", "IdentityN", "Snapshot", "EnsureShape", "CheckNumerics", "Cast", "Conj", "Neg", "Add", "AddV2", "AddN"}
+    | {"Sub", "Sum", "Mean", "Select", "SelectV2", "Pack", "Unpack", "ConcatV2", "Split", "SplitV", "StridedSlice"}
+    | {"Slice", "GatherV2", "Transpose", "ReverseV2", "Pad", "PadV2", "Tile", "BroadcastTo", "Reshape", "ExpandDims"}
+    | {"Squeeze"}
+)
+"""Ops that make the real parts of complex numbers from real parts, and the imaginary parts from imaginary parts."""
 
 _Maker = Callable[[Any, int, int, Sequence["Value | None"]], Selection]
+
+
+def narrows(op: Any) -> bool:
+    """Whether a whole result of `op` may be made from a part of an input."""
+    return op.type in _NARROWING or op.type == "Cast" and _is_complex(op.inputs[0]) and not _is_complex(op.outputs[0])
 
 
 def selection(op: Any, output: int, position: int, values: Sequence[Value | None]) -> Selection:
@@ -35,6 +49,35 @@ def selection(op: Any, output: int, position: int, values: Sequence[Value | None
         position: index of the input.
         values: what is known of the values of all inputs.
     """
+    made, read = op.outputs[output], op.inputs[position]
+    elements = _selection_of_elements(op, output, position, values)
+    if not _is_complex(made) and not _is_complex(read):
+        return elements
+    if made.shape.rank is None or read.shape.rank is None:
+        return everything
+    is_kept = op.type in _COMPONENTWISE and _is_complex(made) and _is_complex(read)
+    is_kept = is_kept and (op.type != "IdentityN" or output == position)
+    return OfComponents(
+        elements,
+        made.shape.rank,
+        read.shape.rank,
+        only=_component_made(op, position),
+        reads="same" if is_kept else _COMPONENT_READ.get(op.type) if _is_complex(read) else None,
+    )
+
+
+def _is_complex(tensor: Any) -> bool:
+    return bool(tensor.dtype.is_complex)
+
+
+def _component_made(op: Any, position: int) -> int | None:
+    """Which component of a complex result the real input at `position` is."""
+    if op.type == "Complex":
+        return position
+    return 0 if op.type == "Cast" and not _is_complex(op.inputs[0]) else None
+
+
+def _selection_of_elements(op: Any, output: int, position: int, values: Sequence[Value | None]) -> Selection:
     kind = op.type
     if kind in _SAME:
         return same if kind != "IdentityN" or output == position else everything

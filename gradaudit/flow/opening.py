@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_condition, selector
 from gradaudit.flow.edges import Edges, Matrix, carries_gradient, has_custom_gradient
-from gradaudit.flow.elements import NARROWING, selection
+from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import Value, fold, is_zero, value_of_captured
 from gradaudit.flow.variables import Variables
@@ -167,7 +167,7 @@ class Opening:
 
     def results(self, call: GradientCall) -> list[str]:
         """The nodes of what a gradient call returned."""
-        found = [self.known_node(getattr(result, "values", result)) for result in call.results]
+        found = [self.known_node(_values(result)) for result in call.results]
         return [node for node in found if node is not None]
 
     def known_node(self, value: Any) -> str | None:
@@ -176,9 +176,20 @@ class Opening:
         return self._root.nodes.get(key) if key is not None else None
 
     def is_inner(self, call: GradientCall) -> bool:
-        """Whether what a gradient call returned is a part of another loss, as of a gradient penalty."""
-        others = [target for other in self._trace.calls if other is not call for target in self.targets(other)]
-        return not self.graph.cone(others).isdisjoint(self.results(call))
+        """Whether what a gradient call returned is but a part of another loss, as of a gradient penalty.
+
+        It is more than that if it is also applied, or written anywhere, on a way that leads through no other loss.
+        """
+        results = self.results(call)
+        others = [other for other in self._trace.calls if other is not call]
+        losses = {target for other in others for target in self.targets(other)}
+        if self.graph.cone(losses).isdisjoint(results):
+            return False
+        around = losses.union(*(self.results(other) for other in others))
+        made = self.graph.origins(dict.fromkeys(results, 1), around=around)
+        applied = [self.known_node(_values(gradient)) for gradient in self._trace.updates.gradients]
+        written = [self.node(frame, tensor) for frame, op in self.writes for tensor in op.inputs[1:]]
+        return made.keys().isdisjoint([*applied, *written])
 
     def _answer(self, call: GradientCall, handle: Any, reached: dict[str, int]) -> Answer:
         known = self.variables.of_handle(handle)
@@ -279,7 +290,7 @@ class Opening:
         return self.graph.add_op(
             op.type,
             scope=op.name.rpartition("/")[0],
-            narrows=op.type in NARROWING,
+            narrows=narrows(op),
             layer=origin.layer,
             source=origin.source,
             tapes=self._tapes_of(op) if frame.is_root else None,
@@ -405,6 +416,11 @@ class Opening:
             self.graph.connect(node, hub, "blocked", zeros=True)
         for node in producers:
             self.graph.connect(hub, node, "blocked", zeros=True)
+
+
+def _values(gradient: Any) -> Any:
+    """The tensor of a gradient's values, be it dense or IndexedSlices."""
+    return getattr(gradient, "values", gradient)
 
 
 def _kept(body: Any) -> list[bool]:

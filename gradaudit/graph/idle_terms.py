@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gradaudit.graph.gradient_graph import PASSES_OR_OPAQUE, GradientGraph
 from gradaudit.graph.judgement import ObjectiveFacts, TermFacts
@@ -26,7 +26,6 @@ def idle_terms(
     facts: Sequence[ObjectiveFacts],
     objectives: Sequence[Objective],
     paths: Mapping[str, str],
-    inner: Collection[str],
 ) -> tuple[IdleTerm, ...]:
     """The terms that reach no variable that trains and that a gradient is asked for.
 
@@ -37,7 +36,6 @@ def idle_terms(
         facts: the objectives as they were judged.
         objectives: what was found of them.
         paths: the paths of the variables that train, by node.
-        inner: the nodes of the objectives whose gradient is a part of another loss.
     """
     judged = [
         (objective, term, answer.trains)
@@ -47,7 +45,7 @@ def idle_terms(
     training = {part for _, term, trains in judged if trains for part in graph.producers(term.node)}
     idle: list[tuple[str, IdleTerm]] = []
     for objective, term, trains in judged:
-        if trains or term.kind == "participation" or objective.node in inner:
+        if trains or term.kind == "participation" or objective.is_inner:
             continue
         if training.isdisjoint(graph.producers(term.node)):
             why = _why(graph, objective, term, paths)

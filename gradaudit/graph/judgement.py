@@ -51,6 +51,8 @@ class ObjectiveFacts:
     zeros_for_none: bool
     barred: frozenset[str] = frozenset()
     """Nodes into which the gradients of task terms and penalties are not followed: those of participation terms."""
+    is_inner: bool = False
+    """Whether its gradients are but a part of another loss."""
 
 
 class Judgement:
@@ -88,6 +90,7 @@ class Judgement:
         """The answer for one variable."""
         status = self._status(facts)
         outputs = self._outputs.get(facts.node, ())
+        counting = [walk for walk in self._walks if not walk.objective.is_inner or walk in self._asking(facts.node)]
         return Verdict(
             path=facts.path,
             shape=facts.shape,
@@ -95,7 +98,7 @@ class Judgement:
             status=status,
             tape=self._tape(facts.node),
             trained_by=tuple(
-                (walk.objective.name, term.name) for walk in self._walks for term in walk.terms_of(facts.node)
+                (walk.objective.name, term.name) for walk in counting for term in walk.terms_of(facts.node)
             ),
             outputs=outputs,
             cause=self._cause(facts, status, outputs),
@@ -123,7 +126,7 @@ class Judgement:
         if not facts.trainable:
             return "frozen"
         node = facts.node
-        asking = [walk for walk in self._walks if node in walk.objective.asked]
+        asking = self._asking(node)
         kinds = {term.kind for walk in asking for term in walk.terms_of(node)}
         if kinds:
             if not facts.applied:
@@ -137,8 +140,13 @@ class Judgement:
             return "untracked"
         return "disconnected"
 
-    def _tape(self, node: str) -> TapeAnswer:
+    def _asking(self, node: str) -> list[_Walk]:
+        """The gradient calls that count for a variable: those that only feed another loss if there is no other."""
         asking = [walk for walk in self._walks if node in walk.objective.asked]
+        return [walk for walk in asking if not walk.objective.is_inner] or asking
+
+    def _tape(self, node: str) -> TapeAnswer:
+        asking = self._asking(node)
         if not asking:
             return "not-asked"
         if any(walk.is_reached(node, "passes") for walk in asking):

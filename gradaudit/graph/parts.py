@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 Part = tuple["int | None", ...]
-"""For each axis the indices that count, as bits; None, like an axis that is left out at the end, for all of them."""
+"""For each axis the indices that count, as bits; None, like an axis that is left out at the end, for all of them.
+
+Complex numbers have an axis more, the last: the real part has the index 0 there, the imaginary part 1.
+"""
 
 WHOLE: Part = ()
 
@@ -122,6 +126,33 @@ class Reshaped:
             left = [int(index) for index in np.flatnonzero(counts.any(axis=others))]
             found.append(None if len(left) == length else sum(1 << index for index in left))
         return found
+
+
+@dataclass(frozen=True)
+class OfComponents:
+    """A selection where one of the two tensors, or both, are of complex numbers: `elements`, and of which component.
+
+    `consumer` and `producer` are their ranks; `only` is the component of the consumer that must be among what counts,
+    or none of the producer is behind it; `reads` is the producer's component that is read, "same" for those of the
+    consumer that count, None for all there are.
+    """
+
+    elements: Selection
+    consumer: int
+    producer: int
+    only: int | None
+    reads: Literal["same"] | int | None
+
+    def __call__(self, part: Part) -> Part | None:
+        """The producer's part behind a part of the consumer."""
+        component = axis_of(part, self.consumer)
+        if self.only is not None and component is not None and not component >> self.only & 1:
+            return None
+        found = self.elements(_shortened(part[: self.consumer]))
+        if found is None or self.reads is None:
+            return found
+        read = component if self.reads == "same" else 1 << self.reads
+        return _shortened([*(axis_of(found, axis) for axis in range(self.producer)), read])
 
 
 def axis_of(part: Part, axis: int) -> int | None:

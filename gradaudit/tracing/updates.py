@@ -18,9 +18,10 @@ _REBUILD = "Call compile again, or make a new optimizer, after a change to which
 
 @dataclass
 class Updates:
-    """What optimizers were given: the ids of the handles of variables whose gradient was applied."""
+    """What optimizers were given: the ids of the handles of variables whose gradient was applied, and the gradients."""
 
     applied: set[int] = field(default_factory=set)
+    gradients: list[Any] = field(default_factory=list)
     optimizers: list[str] = field(default_factory=list)
     without_gradients: list[str] = field(default_factory=list)
     """The optimizers that were given `None` for every variable."""
@@ -43,6 +44,7 @@ class Updates:
         # Keras pairs them as zip does: what has no partner is left out without a word.
         given = [v for gradient, v in zip(gradients, variables, strict=False) if gradient is not None]
         self.applied |= {id(variable.handle) for variable in given}
+        self.gradients += [gradient for gradient in gradients if gradient is not None]
         name = type(optimizer).__name__
         if name not in self.optimizers:
             self.optimizers.append(name)

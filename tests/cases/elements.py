@@ -304,3 +304,51 @@ def a_stack_that_a_function_takes_apart() -> Subject:
         return values[0]
 
     return descend(lambda x: tf.reduce_sum(first(tf.stack([x @ a, x @ b]))), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", "Complex")})
+def an_imaginary_part_of_which_only_the_real_one_is_read() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ tf.math.real(tf.complex(a, b))), [a, b])
+
+
+@case(connected="a c", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", "Pack")})
+def a_real_part_of_which_only_the_imaginary_one_is_read() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    def loss(x):
+        number = tf.complex(b, a) + tf.cast(tf.complex(b, c), tf.complex64)
+        turned = tf.stack([tf.transpose(tf.math.conj(number)), tf.complex(b, b)])[0]
+        return tf.reduce_sum(x @ tf.math.imag(tf.reshape(turned, [16, 16])))
+
+    return descend(loss, [a, b, c])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", "Complex")})
+def a_complex_number_that_is_cast_to_a_real_one() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ tf.cast(tf.complex(a, b), tf.float32)), [a, b])
+
+
+@case(connected="b", disconnected="a", tape={"a": "zeros"}, cause={"a": ("dead-end", "Cast")})
+def a_real_number_that_is_cast_to_a_complex_one() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        return tf.reduce_sum(x @ tf.math.imag(tf.cast(a, tf.complex64) + tf.complex(a, b)))
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a b c d e f g")
+def parts_of_complex_numbers_that_a_product_a_transform_or_a_length_mixes() -> Subject:
+    a, b, c, d, e, f, g = (weight(name) for name in "abcdefg")
+
+    def loss(x):
+        product = tf.math.real(tf.complex(a, b) * tf.complex(x @ a, x @ b)[:1])
+        turned = tf.math.imag(tf.signal.fft(tf.complex(x @ c, x @ d)))
+        length = tf.abs(tf.complex(x @ e, x @ f))
+        spectrum = tf.math.real(tf.signal.rfft(x @ g))
+        return sum(tf.reduce_mean(tf.square(value)) for value in (product, turned, length, spectrum))
+
+    return descend(loss, [a, b, c, d, e, f, g])
