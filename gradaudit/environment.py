@@ -42,6 +42,8 @@ def quiet_tensorflow() -> None:
     It also takes the memory of a GPU as it needs it, because an audit may run beside a training that fills the rest.
     """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    # Where they are on, which depends on the processor, TensorFlow says so at every level of its log.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     if os.environ.setdefault(_LOG_LEVEL, _FATAL_ONLY) == _FATAL_ONLY:
         for name in ("tensorflow", "absl"):
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -19,7 +19,7 @@ class Case:
     """What a step is, and what is true of its variables, by path or by pattern of paths (`bert/*`).
 
     `expected` maps them to statuses. `tape` and `cause` say more of those that get no gradient: what the tape returns
-    ("noise" for zeros that TensorFlow computes with rounding errors), and the kind of cause with the op to blame.
+    ("noise" for zeros that TensorFlow may compute with rounding errors), and the kind of cause with the op to blame.
     `changes` says whether the differentiated loss changes with the variable, `moves` whether the step writes to it,
     where that is not what the status implies.
     """

@@ -168,7 +168,6 @@ def an_unused_pooler_of_an_encoder_in_a_function() -> Subject:
     connected="*",
     zero_gradient="*query/kernel *key/kernel",
     tape={"*query/kernel": "noise", "*key/kernel": "noise"},
-    moves={"*query/kernel": True, "*key/kernel": True},
 )
 def attention_over_one_key() -> Subject:
     inputs = keras.Input((1, 16))

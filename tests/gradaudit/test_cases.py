@@ -62,11 +62,12 @@ def confirm_by_tape(case: Case, observation: Observation) -> None:
         expected = case.tape_of(path)
         assert expected is not None or answer != "tensor" or case.status_of(path) == "frozen", path
         if expected == "noise":
-            assert (path, answer) == (path, "tensor")
+            # What rounding leaves of a zero depends on the processor, and so does whether an optimizer moves by it.
             assert path in observation.noise
         else:
             assert expected in (None, answer), path
-    assert observation.moves == {path: case.moves_of(path) for path in observation.moves}
+    moves = {path: moves for path, moves in observation.moves.items() if case.tape_of(path) != "noise"}
+    assert moves == {path: case.moves_of(path) for path in moves}
 
 
 def confirm_by_perturbation(case: Case, observation: Observation) -> None:

@@ -275,7 +275,8 @@ def test_tensorflow_keeps_quiet_unless_a_log_level_is_set(
 def test_on_a_terminal_the_phases_are_shown_and_the_report_is_coloured(toy: Path):
     reply = on_terminal([*COMMAND, "trace", "toy.py:half_dead"])
 
-    assert "tracing the step" in reply
+    # The phases after it may be shorter than it takes to draw one.
+    assert "toy.py:half_dead: importing" in reply
     assert "\x1b[" in reply.partition("never learn")[0].splitlines()[-1]
 
 
