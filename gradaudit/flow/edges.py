@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow.python.eager import backprop_util
@@ -12,7 +12,9 @@ from tensorflow.python.framework import func_graph, ops
 from gradaudit.flow.values import Value, fold, is_uniform, is_zero
 from gradaudit.graph.gradient_graph import Flow
 
-Matrix = tuple[tuple[Flow, ...], ...]
+Answer = Flow | Literal["made up"]
+"""What a gradient does between an output and an input; "made up" if the input gets one that no output's arrives in."""
+Matrix = tuple[tuple[Answer, ...], ...]
 """For each output of an op, and for each input, what a gradient does there."""
 
 _VALUES_NOT_READ = frozenset({"ZerosLike", "OnesLike", "Shape", "ShapeN", "Size", "Rank", "VariableShape"})
@@ -137,7 +139,7 @@ def _folded(scratch: Any, op: Any, values: Sequence[Value | None]) -> dict[tuple
 
 def _column(
     op: Any, gradient: Any, arriving: list[Any], tensor: Any, known: dict[tuple[int, int], Value]
-) -> tuple[Flow, ...]:
+) -> tuple[Answer, ...]:
     """What a gradient does between each output and one input, by what the input's gradient was computed from."""
     if gradient is None or not carries_gradient(tensor):
         return tuple("blocked" for _ in op.outputs)
@@ -145,9 +147,9 @@ def _column(
     used = _ancestors(gradient, known)
     # A gradient that depends on none that arrives is zeros, as of `sign`, or is made up by a custom gradient.
     is_made_up = not any(id(placeholder.op) in used for placeholder in arriving if placeholder is not None)
-    by_itself: Flow = "passes" if is_made_up and not _is_zeros(gradient, known) else "zero"
+    by_itself: Answer = "made up" if is_made_up and not _is_zeros(gradient, known) else "zero"
 
-    def flow(placeholder: Any) -> Flow:
+    def flow(placeholder: Any) -> Answer:
         if placeholder is None:
             return "blocked"
         return "passes" if id(placeholder.op) in used else by_itself

@@ -15,7 +15,7 @@ from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import Value, fold, is_zero, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import ANY_FLOW, WRITES, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ANY_FLOW, WRITES, Flow, GradientGraph, Window
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.trace import Trace
@@ -72,6 +72,8 @@ class Opening:
         """Traced graphs, by id, with the number of their ops that were taken in."""
         self._called: set[int] = set()
         """Those of them that are bodies of calls."""
+        self._made_up: list[str] = []
+        """What gets a gradient that a custom gradient makes up, whatever arrives there."""
         self._stand_ins: dict[str, int] = {}
         self._values: dict[str, Value] = {}
         """What is known of the values of tensors, by node."""
@@ -133,8 +135,20 @@ class Opening:
 
     def window(self, call: GradientCall) -> Window:
         """Which ops count for a gradient call."""
+        if call.tape is not None:
+            return Window(call.tape.name)
         constants = frozenset(self.node(self._root, tensor) for tensor in call.constants)
-        return Window(None if call.tape is None else call.tape.name, constants)
+        return Window(None, constants, self._outside(call.graph))
+
+    def _outside(self, graph: Any) -> frozenset[str]:
+        """The tensors of the graphs around one, but for the handles of variables."""
+        found: set[str] = set()
+        around: Any = getattr(graph, "outer_graph", None)
+        while around is not None and hasattr(around, "outer_graph"):
+            tensors = [output for op in around.get_operations() for output in op.outputs if output.dtype != tf.resource]
+            found.update(self.node(self._root, tensor) for tensor in tensors)
+            around = around.outer_graph
+        return frozenset(found)
 
     def targets(self, call: GradientCall) -> list[str]:
         """The nodes of the tensors that `call` differentiates."""
@@ -240,12 +254,15 @@ class Opening:
             self._fold(op, nodes, producers)
         for node, row in zip(nodes, self._flows(op, producers), strict=True):
             for producer, flow in zip(producers, row, strict=True):
+                if flow == "made up":
+                    self._made_up.append(producer)
                 # Zeros from a custom gradient stand for a path that it does not have, as in `recompute_grad`.
                 zeros = is_custom and flow == "zero"
                 # What does not change with what it is computed from has a gradient of zero: a softmax over one key.
                 is_fixed_here = node in self._values and producer not in self._values
-                flow = "zero" if is_fixed_here and flow == "passes" else flow
-                self.graph.connect(node, producer, "blocked" if zeros else flow, zeros=zeros)
+                passes: Flow = "passes" if flow == "made up" else flow
+                passes = "zero" if is_fixed_here and passes == "passes" else passes
+                self.graph.connect(node, producer, "blocked" if zeros else passes, zeros=zeros)
 
     def _flows(self, op: Any, producers: list[str]) -> Matrix:
         return self._edges.of(op, [self._values.get(producer) for producer in producers])
@@ -332,6 +349,7 @@ class Opening:
         outcomes = []
         handed_back = []
         running = self._that_run(frame, op, bodies)
+        made_up_before = len(self._made_up)
         for body in bodies:
             inner = self._opened(body, arguments, kept=_kept(body) if is_loop(op) else None)
             inner.call = None if inner.is_root else Call(frame, op, body)
@@ -358,6 +376,9 @@ class Opening:
             for producer in deciding:
                 self.graph.connect(node, producer, "blocked")
         self._hand_back_zeros(frame, op, nodes, arguments if is_loop(op) else handed_back)
+        # As a call is differentiated as a whole, a custom gradient in it is asked for whichever output is read.
+        for producer in dict.fromkeys(self._made_up[made_up_before:]):
+            self._connect_all(nodes, [producer] * len(nodes))
 
     def _that_run(self, frame: Frame, op: Any, bodies: list[Any]) -> list[Any]:
         """The bodies of which one may run: one alone, where it is known which."""

@@ -62,6 +62,17 @@ _ZEROS = {
     "Select": ("the condition of Select is constant, and chooses the other side", "mend the condition"),
 }
 _OTHER_ZERO_FIX = "look for a constant zero, a constant mask or a constant condition among its inputs"
+_OUTSIDE = {
+    "outside-tape": (
+        "the tape's recording",
+        "compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
+    ),
+    "outside-function": (
+        "the function that calls tf.gradients",
+        "compute it inside that function, or use a tf.GradientTape around both",
+    ),
+}
+"""By the reason of a block: outside of what an op is computed, and what to do."""
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """What reads a shape alone is no path that anybody would mend, where there are others."""
 
@@ -82,7 +93,7 @@ class Causes:
         unread = [(block, chain) for block, chain in found if block.reason == "unread-element"]
         broken = [(block, chain) for block, chain in found if block.reason != "unread-element"]
         # A block that no layer made stands in the loss, which then does read the output, and gets no gradient of it.
-        in_the_loss = [(b, chain) for b, chain in broken if b.layer is None and b.reason != "outside-tape"]
+        in_the_loss = [(b, chain) for b, chain in broken if b.layer is None and b.reason not in _OUTSIDE]
         if unread:
             return _unread_element(*unread[0], blocks)
         if outputs and not in_the_loss:
@@ -232,14 +243,15 @@ def not_watched(source: Source | None) -> Cause:
 
 
 def _broken(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:
-    if block.reason == "outside-tape":
+    if block.reason in _OUTSIDE:
+        of_what, fix = _OUTSIDE[block.reason]
         return Cause(
             kind="outside-tape",
             op_type=block.op_type,
             layer=block.layer,
             source=block.source,
-            message=f"{block.op_type} is computed outside the tape's recording",
-            fix="compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
+            message=f"{block.op_type} is computed outside {of_what}",
+            fix=fix,
             chain=chain,
             blocks=blocks,
         )
@@ -276,6 +288,6 @@ def _unread_element(block: Block, chain: tuple[str, ...], blocks: tuple[Block, .
 def _detour(block: Block) -> str:
     """A way to the loss that exists and is broken."""
     where = f" ({block.source})" if block.source else ""
-    if block.reason == "outside-tape":
-        return f"a way to the loss leads outside the tape at {block.op_type}{where}"
+    if block.reason in _OUTSIDE:
+        return f"a way to the loss leads outside {_OUTSIDE[block.reason][0]} at {block.op_type}{where}"
     return f"{block.layer or 'the step'} takes its values through {block.op_type}{where}, which passes no gradient"

@@ -31,11 +31,13 @@ WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "
 class Window:
     """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`.
 
-    What `constants` holds was declared to be constant for the sake of the gradient.
+    What `constants` holds was declared to be constant for the sake of the gradient. What `outside` holds is computed
+    outside the function that calls `tf.gradients`, which looks no further than that.
     """
 
     tape: str | None
     constants: frozenset[str] = frozenset()
+    outside: frozenset[str] = frozenset()
 
 
 Selections = Callable[[str, str], "Iterable[Selection]"]
@@ -275,7 +277,7 @@ class GradientGraph:
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
-        if node in window.constants:
+        if node in window.constants or node in window.outside:
             return False
         tapes = self.network.nodes[node]["tapes"]
         return tapes is None or window.tape is None or window.tape in tapes
@@ -318,6 +320,8 @@ class GradientGraph:
         facts = self.facts(consumer)
         if facts["kind"] == "term":
             return Block("Mul", "zero", None, facts["source"])
+        if consumer in window.outside:
+            return Block(facts["op_type"], "outside-function", facts["layer"], facts["source"])
         if flow == "passes" and consumer not in window.constants:
             return Block(facts["op_type"], "outside-tape", facts["layer"], facts["source"])
         reason: Literal["zero", "opaque", "no-gradient"] = flow if flow in ("zero", "opaque") else "no-gradient"

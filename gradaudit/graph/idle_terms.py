@@ -17,6 +17,7 @@ _ENDS = {
     "zero": "its gradient is zero at {op}{where}",
     "opaque": "{op}{where} has no gradient",
     "outside-tape": "{op}{where} is computed outside the tape's recording",
+    "outside-function": "{op}{where} is computed outside the function that calls tf.gradients",
     "unread-element": "of {op}{where} only other elements are read",
 }
 

@@ -41,12 +41,13 @@ class Block:
     """One step of a path that passes no gradient.
 
     `reason` is "no-gradient" for an op whose gradient function returns None, "zero" for one that returns zeros,
-    "outside-tape" for an op that the tape did not record, "opaque" for one that has no registered gradient,
+    "outside-tape" for an op that the tape did not record, "outside-function" for one that stands outside the function
+    in which `tf.gradients` is called, "opaque" for one that has no registered gradient,
     "unread-element" for one that puts elements together of which only others are read.
     """
 
     op_type: str
-    reason: Literal["no-gradient", "zero", "outside-tape", "opaque", "unread-element"]
+    reason: Literal["no-gradient", "zero", "outside-tape", "outside-function", "opaque", "unread-element"]
     layer: str | None
     source: Source | None
 

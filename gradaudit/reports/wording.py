@@ -207,6 +207,7 @@ def _break(block: Block) -> str:
         "no-gradient": "passes no gradient",
         "zero": "passes zeros",
         "outside-tape": "is outside the tape's recording",
+        "outside-function": "is outside the function that calls tf.gradients",
         "opaque": "has no registered gradient",
         "unread-element": "is read for other elements alone",
     }

@@ -199,3 +199,30 @@ def a_computation_that_the_body_of_a_loop_drops() -> Subject:
 def a_branch_that_a_constant_never_takes() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(lambda x: tf.reduce_sum(tf.cond(tf.constant(True), lambda: x @ a, lambda: x @ b)), [a, b])
+
+
+@tf.custom_gradient
+def with_a_gradient_made_up(left, right):
+    return tf.identity(left), lambda upstream: (upstream, 0.1 * tf.ones_like(right))
+
+
+@case(connected="a b", changes={"b": False})
+def a_gradient_made_up_in_a_function_of_which_another_output_is_read() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(autograph=False)
+    def features(x, right):
+        return x @ a, with_a_gradient_made_up(x, right)
+
+    return descend(lambda x: tf.reduce_sum(features(x, x @ b)[0]), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+def a_gradient_made_up_that_nobody_asks_for() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        with_a_gradient_made_up(x, x @ b)
+        return tf.reduce_sum(x @ a)
+
+    return descend(loss, [a, b])

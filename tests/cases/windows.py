@@ -382,3 +382,24 @@ def symbolic_gradients_that_are_zeros_where_unconnected() -> Subject:
         apply(tf.gradients(loss, [a, b], unconnected_gradients=tf.UnconnectedGradients.ZERO), [a, b])
 
     return Subject(step, [DATA])
+
+
+@case(connected="a c", disconnected="b", tape={"b": "none"}, cause={"b": ("outside-tape", "MatMul")})
+def symbolic_gradients_of_what_is_computed_around_their_function() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    def step(x):
+        features = x @ b
+
+        @tf.function(autograph=False)
+        def inside(features):
+            return features @ c
+
+        @tf.function(autograph=False)
+        def train(x):
+            loss = tf.reduce_sum(inside(features + x) @ a)
+            return [gradient for gradient in tf.gradients(loss, [a, b, c]) if gradient is not None]
+
+        apply(train(x), [a, c])
+
+    return Subject(step, [DATA])
