@@ -15,7 +15,7 @@ from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import Value, fold, is_zero, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import ANY_FLOW, WRITES, Flow, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ARRIVES, WRITES, Flow, GradientGraph, Window
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.trace import Trace
@@ -72,8 +72,6 @@ class Opening:
         """Traced graphs, by id, with the number of their ops that were taken in."""
         self._called: set[int] = set()
         """Those of them that are bodies of calls."""
-        self._made_up: list[str] = []
-        """What gets a gradient that a custom gradient makes up, whatever arrives there."""
         self._stand_ins: dict[str, int] = {}
         self._values: dict[str, Value] = {}
         """What is known of the values of tensors, by node."""
@@ -89,7 +87,7 @@ class Opening:
         window = self.window(call)
         roots = dict.fromkeys(self.targets(call), 1)
         reached = self.graph.reach(
-            roots, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True, by_element=False
+            roots, window=window, flows=ARRIVES, with_zeros=True, by_element=False
         )
         for node, number in self._stand_ins.items():
             if node in reached:
@@ -250,19 +248,19 @@ class Opening:
             return
         producers = [self.node(frame, tensor) for tensor in op.inputs]
         is_custom = has_custom_gradient(op)
-        if not is_custom:  # which may pass a gradient to what a constant result is computed from
-            self._fold(op, nodes, producers)
+        self._fold(op, nodes, producers)
         for node, row in zip(nodes, self._flows(op, producers), strict=True):
-            for producer, flow in zip(producers, row, strict=True):
-                if flow == "made up":
-                    self._made_up.append(producer)
+            for producer, answer in zip(producers, row, strict=True):
+                flow: Flow = "passes" if answer == "made up" else answer
                 # Zeros from a custom gradient stand for a path that it does not have, as in `recompute_grad`.
                 zeros = is_custom and flow == "zero"
                 # What does not change with what it is computed from has a gradient of zero: a softmax over one key.
-                is_fixed_here = node in self._values and producer not in self._values
-                passes: Flow = "passes" if flow == "made up" else flow
-                passes = "zero" if is_fixed_here and passes == "passes" else passes
-                self.graph.connect(node, producer, "blocked" if zeros else passes, zeros=zeros)
+                # A custom gradient may pass one all the same.
+                is_fixed_here = not is_custom and node in self._values and producer not in self._values
+                flow = "zero" if is_fixed_here and flow == "passes" else flow
+                self.graph.connect(
+                    node, producer, "blocked" if zeros else flow, zeros=zeros, made_up=answer == "made up"
+                )
 
     def _flows(self, op: Any, producers: list[str]) -> Matrix:
         return self._edges.of(op, [self._values.get(producer) for producer in producers])
@@ -349,7 +347,6 @@ class Opening:
         outcomes = []
         handed_back = []
         running = self._that_run(frame, op, bodies)
-        made_up_before = len(self._made_up)
         for body in bodies:
             inner = self._opened(body, arguments, kept=_kept(body) if is_loop(op) else None)
             inner.call = None if inner.is_root else Call(frame, op, body)
@@ -376,9 +373,6 @@ class Opening:
             for producer in deciding:
                 self.graph.connect(node, producer, "blocked")
         self._hand_back_zeros(frame, op, nodes, arguments if is_loop(op) else handed_back)
-        # As a call is differentiated as a whole, a custom gradient in it is asked for whichever output is read.
-        for producer in dict.fromkeys(self._made_up[made_up_before:]):
-            self._connect_all(nodes, [producer] * len(nodes))
 
     def _that_run(self, frame: Frame, op: Any, bodies: list[Any]) -> list[Any]:
         """The bodies of which one may run: one alone, where it is known which."""

@@ -22,11 +22,16 @@ _ANNIHILATED_BY_ZERO = frozenset(
     {"Mul", "MulNoNan", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Conv3D"}
     | {"DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3DBackpropInputV2"}
 )
-_ZERO_IF_FIRST_IS = frozenset({"RealDiv", "Div", "DivNoNan", "Xdivy", "Xlogy", "Xlog1py", "Sum", "Cumsum", "Pad"})
+_ZERO_IF_FIRST_IS = frozenset(
+    {"RealDiv", "Div", "DivNoNan", "Xdivy", "Xlogy", "Xlog1py", "Sum", "Cumsum", "Prod", "Cumprod", "EuclideanNorm"}
+    | {"L2Loss", "Pad", "MatrixBandPart", "SegmentSum", "UnsortedSegmentSum", "BiasAddGrad", "FFT", "IFFT", "RFFT"}
+    | {"IRFFT", "FFT2D", "IFFT2D", "RFFT2D", "IRFFT2D"}
+)
 _MOVES_ELEMENTS = frozenset(
     {"Identity", "StopGradient", "PreventGradient", "Snapshot", "EnsureShape", "CheckNumerics", "Reshape", "Transpose"}
     | {"Tile", "BroadcastTo", "ExpandDims", "Squeeze", "Slice", "StridedSlice", "GatherV2", "GatherNd", "ReverseV2"}
     | {"Roll", "MirrorPad", "Unpack", "Split", "SplitV", "Max", "Min", "Mean", "MatrixDiagPartV3", "DeepCopy"}
+    | {"ConjugateTranspose", "ReverseSequence", "DepthToSpace", "SpaceToDepth", "AvgPool", "MaxPool"}
 )
 """Ops that make every element of a result from elements of their data, and keep a value that all of them share."""
 _DATA_OF_SPLIT = 1
@@ -120,7 +125,7 @@ def _shared_by_all(op: Any, inputs: Sequence[Value | None]) -> Value | None:
         return np.asarray(0)
     if kind in _ANNIHILATED_BY_ZERO and any(is_zero(value) for value in inputs):
         return np.asarray(0)
-    if kind in _ZERO_IF_FIRST_IS and is_zero(first):
+    if kind in _ZERO_IF_FIRST_IS and is_zero(first) or kind == "DivNoNan" and is_zero(inputs[1]):
         return np.asarray(0)
     if kind == "LogicalAnd" and any(is_uniform(value) and is_zero(value) for value in inputs):
         return np.asarray(False)

@@ -22,6 +22,8 @@ PASSES: frozenset[Flow] = frozenset({"passes"})
 PASSES_OR_ZERO: frozenset[Flow] = frozenset({"passes", "zero"})
 PASSES_OR_OPAQUE: frozenset[Flow] = frozenset({"passes", "opaque"})
 ANY_FLOW: frozenset[Flow] = frozenset(_BEST_FIRST)
+ARRIVES: frozenset[Flow] = ANY_FLOW - {"blocked"}
+"""Along these, and where it hands back zeros, TensorFlow goes on."""
 
 WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
 """What the types of ops begin with that write to a variable."""
@@ -52,6 +54,7 @@ class GradientGraph:
     Every edge carries `flow`: "passes" if a gradient goes from consumer to producer, "zero" if a gradient of zeros
     does, "blocked" if none does, "opaque" if the consumer's op has no registered gradient. An edge with `zeros` is no
     path; along it TensorFlow hands back zeros all the same, as a call does for everything that its function captures.
+    Along an edge that is made up a custom gradient returns one of its own, also where zeros arrive.
     Every node carries `tapes`, the names of the tapes that recorded its op, or None inside a function's body, which is
     differentiated as a whole.
 
@@ -63,6 +66,7 @@ class GradientGraph:
         self.network = networkx.DiGraph()
         self._selections = selections
         self._counts: dict[str, int] = {}
+        self._made_up: list[tuple[str, str]] = []
 
     def add_op(
         self,
@@ -132,8 +136,10 @@ class GradientGraph:
             self.connect(node, tensor, "passes" if weight else "zero")
         return node
 
-    def connect(self, consumer: str, producer: str, flow: Flow, *, zeros: bool = False) -> None:
+    def connect(self, consumer: str, producer: str, flow: Flow, *, zeros: bool = False, made_up: bool = False) -> None:
         """Add an edge; of two between the same nodes the better one stays."""
+        if made_up:
+            self._made_up.append((consumer, producer))
         known = self.network.get_edge_data(consumer, producer)
         if known is not None:
             zeros = zeros and known["zeros"]
@@ -191,8 +197,11 @@ class GradientGraph:
             barred: nodes that are not entered.
         """
         reached: dict[str, dict[Part, int]] = {root: {WHOLE: bit} for root, bit in roots.items()}
-        waiting = deque(roots)
-        queued = set(roots)
+        for producer, mask in () if with_zeros else self._made_up_behind(roots, window):
+            if producer not in barred:
+                _entered(reached.setdefault(producer, {}), [(WHOLE, mask)])
+        waiting = deque(reached)
+        queued = set(reached)
         while waiting:
             node = waiting.popleft()
             queued.discard(node)
@@ -212,6 +221,14 @@ class GradientGraph:
                     queued.add(producer)
                     waiting.append(producer)
         return {node: mask for node, parts in reached.items() if (mask := _union(parts))}
+
+    def _made_up_behind(self, roots: Mapping[str, int], window: Window) -> Iterator[tuple[str, int]]:
+        """What gets a gradient that is made up, because anything arrives where it is, and from which roots."""
+        if self._made_up:
+            arriving = self.reach(roots, window=window, flows=ARRIVES, with_zeros=True, by_element=False)
+            for consumer, producer in self._made_up:
+                if consumer in arriving and self.is_in(window, consumer):
+                    yield producer, arriving[consumer]
 
     def behind(self, consumer: str, producer: str, part: Part) -> Part | None:
         """A part of a producer behind a part of a consumer; None if there is none."""

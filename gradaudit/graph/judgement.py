@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradaudit.graph.causes import Causes, not_watched
-from gradaudit.graph.gradient_graph import ANY_FLOW, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ARRIVES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
 from gradaudit.graph.verdicts import Cause, Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
 
 
@@ -172,7 +172,7 @@ class _Walk:
             "passes": self.passing,
             "zero": graph.reach(bits, window=window, flows=PASSES_OR_ZERO),
             "opaque": graph.reach(bits, window=window, flows=PASSES_OR_OPAQUE),
-            "tape": graph.reach(bits, window=window, flows=ANY_FLOW - {"blocked"}, with_zeros=True, by_element=False),
+            "tape": graph.reach(bits, window=window, flows=ARRIVES, with_zeros=True, by_element=False),
         }
 
     def is_reached(self, node: str, kind: str) -> bool:

@@ -218,6 +218,24 @@ def a_gradient_made_up_in_a_function_of_which_another_output_is_read() -> Subjec
 
 
 @case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+def a_gradient_made_up_in_a_function_that_drops_it() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(autograph=False)
+    def features(x, right):
+        with_a_gradient_made_up(x, right)
+        return x @ a
+
+    return descend(lambda x: tf.reduce_sum(features(x, x @ b)), [a, b])
+
+
+@case(connected="a b", changes={"b": False})
+def a_gradient_made_up_of_what_counts_for_zero() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ a) + 0.0 * tf.reduce_sum(with_a_gradient_made_up(x, x @ b)), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
 def a_gradient_made_up_that_nobody_asks_for() -> Subject:
     a, b = weight("a"), weight("b")
 

@@ -267,3 +267,38 @@ def a_loss_whose_gradient_is_scaled_by_zero() -> Subject:
         apply(tape.gradient(losses, [a, b], output_gradients=[tf.constant(1.0), tf.constant(0.0)]), [a, b])
 
     return Subject(step, [DATA])
+
+
+@case(connected="a", zero_gradient="b c")
+def a_quotient_that_is_zero_where_its_divisor_is() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    def loss(x):
+        nothing = tf.linalg.band_part(tf.zeros([4, 16]), 0, -1)
+        return tf.reduce_sum(x @ a) + tf.reduce_sum(
+            tf.math.divide_no_nan(x @ b, tf.signal.irfft(tf.signal.rfft(nothing))) + tf.math.cumprod(nothing) * (x @ c)
+        )
+
+    return descend(loss, [a, b, c])
+
+
+@tf.custom_gradient
+def reversed_gradient(value):
+    return tf.identity(value), lambda upstream: -upstream
+
+
+@tf.custom_gradient
+def zeros_with_a_gradient(value):
+    return tf.zeros_like(value), lambda upstream: upstream
+
+
+@case(connected="a c", zero_gradient="b", changes={"c": False})
+def what_is_known_of_what_has_a_custom_gradient() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    def loss(x):
+        return tf.reduce_sum(
+            x @ a * 3.0 + reversed_gradient(tf.zeros([4, 16])) * (x @ b) + zeros_with_a_gradient(x @ c)
+        )
+
+    return descend(loss, [a, b, c])

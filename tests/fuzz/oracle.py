@@ -13,6 +13,8 @@ from tests.fuzz.program import Program
 
 RUNS = 12
 """How often a gradient is computed before it is said to be always zero."""
+RUNS_TO_EXPLAIN = 48
+"""How often under each loosening: two branches that have to meet meet seldom."""
 
 LOOSENINGS: dict[str, frozenset[str]] = {
     "arithmetic": frozenset({"arithmetic"}),
@@ -71,13 +73,13 @@ class Numbers:
             for name, answer in zip(ask.variables, self._step.structured_outputs[position], strict=True)
         ]
 
-    def gradients(self) -> dict[tuple[int, str], Gradient]:
-        """By gradient call and variable."""
+    def gradients(self, runs: int = RUNS) -> dict[tuple[int, str], Gradient]:
+        """By gradient call and variable, from so many runs."""
         keys = [(position, name) for position, name, _ in self._flat]
         none = {(position, name) for position, name, answer in self._flat if answer is None}
         moves: set[tuple[int, str]] = set()
         finite: set[tuple[int, str]] = set()
-        for run in range(RUNS):
+        for run in range(runs):
             if len(moves) + len(none) == len(keys):
                 break
             self.draw(run)
@@ -157,10 +159,10 @@ class _Hooks:
 
     def _changed(self, tensor: tf.Tensor, whole: bool) -> tf.Tensor:
         if tensor.dtype == tf.bool:
-            flip = tf.random.uniform(tensor.shape, dtype=tf.float64) < 0.5 * self._is_on("masks")
+            flip = self._uniform(tensor.shape) < 0.5 * self._is_on("masks")
             return tf.math.logical_xor(tensor, flip)
         if tensor.dtype.is_integer:
-            random = tf.random.uniform(tensor.shape, 0, 4, dtype=tensor.dtype)
+            random = tf.cast(4.0 * self._uniform(tensor.shape), tensor.dtype)
             return tf.where(self._is_on("masks") > 0.0, random, tensor)
         strength = tf.cast(self._is_on("arithmetic"), tensor.dtype)
         tensor = tensor * (1.0 + strength * (self._factors(tensor) - 1.0))
@@ -174,19 +176,20 @@ class _Hooks:
         return tf.constant(self._numbers.choice([-1.0, 1.0], tensor.shape) * sizes, tensor.dtype)
 
     def _mask(self, values: list[float]) -> tf.Tensor:
-        return tf.constant(values, tf.float64) + self._is_on("masks") * tf.random.normal(
-            [len(values)], dtype=tf.float64
-        )
+        return tf.constant(values, tf.float64) + self._is_on("masks") * (self._uniform([len(values)]) - 0.5)
 
     def _chosen(self, selector: tf.Tensor) -> tf.Tensor:
-        random = tf.random.uniform([], dtype=tf.float64)
+        random = self._uniform([])
         if selector.dtype == tf.bool:
             return tf.math.logical_xor(selector, random < 0.5 * self._is_on("branches"))
         return tf.where(self._is_on("branches") > 0.0, tf.cast(random * 3.0, selector.dtype), selector)
 
     def _rounds(self, number: int) -> tf.Tensor:
-        random = tf.cast(tf.random.uniform([], dtype=tf.float64) * 6.0, tf.int32)
-        return tf.where(self._is_on("rounds") > 0.0, random, number)
+        return tf.where(self._is_on("rounds") > 0.0, tf.cast(6.0 * self._uniform([]), tf.int32), number)
+
+    def _uniform(self, shape: Any) -> tf.Tensor:
+        """Numbers from 0 to 1, other ones at each place: TensorFlow's own seeds repeat from function to function."""
+        return tf.random.uniform(shape, dtype=tf.float64, seed=int(self._numbers.integers(1, 2**31)))
 
 
 def explained(program: Program, wanted: Mapping[tuple[int, str], object]) -> dict[tuple[int, str], str]:
@@ -198,7 +201,7 @@ def explained(program: Program, wanted: Mapping[tuple[int, str], object]) -> dic
         if len(found) == len(wanted):
             break
         numbers.loosen(what)
-        for key, gradient in numbers.gradients().items():
+        for key, gradient in numbers.gradients(RUNS_TO_EXPLAIN).items():
             if key in wanted and gradient.moves:
                 found.setdefault(key, name)
     return found
