@@ -18,7 +18,7 @@ from gradaudit.graph.groups import group
 from gradaudit.graph.idle_terms import idle_terms
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import UnregisteredOp, Verdict
+from gradaudit.graph.verdicts import Source, UnregisteredOp, Verdict
 from gradaudit.probing import probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
@@ -128,16 +128,16 @@ class _Attempt:
                     verify=self._verify,
                 )
         with self._phase("analyse"):
-            audit, variables_judged = self._judged(subject, trace, openings[-1], made, weightless)
+            audit, variables_judged, left_out = self._judged(subject, trace, openings[-1], made, weightless)
         if not self._probe:
             return audit
         with self._phase("probe"):
-            return probed(audit, subject, variables_judged, self._probe)
+            return probed(audit, subject, variables_judged, self._probe, left_out)
 
     def _judged(
         self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool
-    ) -> tuple[Audit, list[KnownVariable]]:
-        """The audit, and the variables that it is about."""
+    ) -> tuple[Audit, list[KnownVariable], set[tuple[Source | None, int]]]:
+        """The audit, the variables that it is about, and the gradients that do not count for them."""
         universe = _universe(subject)
         if universe is not None and not any(variable.trainable for variable in universe):
             raise TraceError(_NOTHING_TO_TRAIN)
@@ -185,7 +185,7 @@ class _Attempt:
             seconds=self._seconds,
         )
         by_node = {node: known for known, node in opening.variables.with_nodes()}
-        return audit, [by_node[fact.node] for fact in facts]
+        return audit, [by_node[fact.node] for fact in facts], _left_out(calls, objectives)
 
     def _objective(self, opening: Opening, call: GradientCall, position: int) -> ObjectiveFacts:
         name = "loss" if position == 0 else f"loss {position + 1}"
@@ -314,6 +314,17 @@ def _notes(
             f"fit keeps the step that it traced before, which still trains {', '.join(kept)}: call compile again "
             "after a change to which layers train. Audited is the step as it would be traced now."
         )
+
+
+def _left_out(calls: Sequence[GradientCall], objectives: Sequence[ObjectiveFacts]) -> set[tuple[Source | None, int]]:
+    """Gradients that only feed another loss, of variables that are asked for elsewhere too: by line and handle."""
+    inner: set[tuple[Source | None, int]] = set()
+    outer: set[tuple[Source | None, int]] = set()
+    for call, objective in zip(calls, objectives, strict=True):
+        asked = inner if objective.is_inner else outer
+        asked |= {(call.source, id(handle)) for handle in call.handles}
+    elsewhere = {handle for _, handle in outer}
+    return {(line, handle) for line, handle in inner - outer if handle in elsewhere}
 
 
 def _untold(calls: Sequence[GradientCall], verdicts: Sequence[Verdict]) -> list[UnregisteredOp]:

@@ -86,9 +86,7 @@ class Opening:
             self.extend(call.graph)
         window = self.window(call)
         roots = dict.fromkeys(self.targets(call), 1)
-        reached = self.graph.reach(
-            roots, window=window, flows=ARRIVES, with_zeros=True, by_element=False
-        )
+        reached = self.graph.reach(roots, window=window, flows=ARRIVES, with_zeros=True, by_element=False)
         for node, number in self._stand_ins.items():
             if node in reached:
                 raise StandInReached(number)

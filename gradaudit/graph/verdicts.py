@@ -16,7 +16,7 @@ Status = Literal[
     "frozen",
 ]
 TapeAnswer = Literal["tensor", "zeros", "none", "not-asked"]
-ProbeAnswer = Literal["non-zero", "zero", "not-asked"]
+ProbeAnswer = Literal["non-zero", "zero", "none", "not-asked"]
 CauseKind = Literal["never-read", "dead-end", "blocked", "outside-tape"]
 TermKind = Literal["task", "participation", "penalty"]
 Severity = Literal["error", "warning", "note"]

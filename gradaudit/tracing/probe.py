@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,6 +16,8 @@ from tensorflow.python.eager.polymorphic_function import polymorphic_function
 from tensorflow.python.ops import gradients_util
 
 from gradaudit.errors import TraceError
+from gradaudit.graph.verdicts import Source
+from gradaudit.tracing.lines import running_line
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.trace import traced_apart
 from gradaudit.user_code import user_errors
@@ -24,6 +27,11 @@ _EXAMPLES = 2
 _POSITIONS = 8
 """Length of any other such axis."""
 _SMALLEST_SPREAD = 0.1
+_ROUNDING = 1e-5
+"""A gradient that is a smaller part than this of the largest one of its call may be nothing but rounding."""
+Seen = Literal["none", "zero", "rounding", "non-zero"]
+"""What became of a gradient at most: None, zeros, numbers no larger than rounding makes, or others."""
+_LEAST_FIRST: tuple[Seen, ...] = ("none", "zero", "rounding", "non-zero")
 _SHIFT = 0.1
 """Before each step, each weight is moved by this part of the root of its mean square, or of the smallest spread."""
 
@@ -34,8 +42,9 @@ def probe(
     batches: Iterable[Any] | None,
     variables: Sequence[Any],
     steps: int,
-) -> dict[int, int]:
-    """Run `step` for real, and count the steps in which each gradient is somewhere neither zero nor infinite.
+    left_out: Collection[tuple[Source | None, int]] = (),
+) -> dict[int, Seen]:
+    """Run `step` for real, and see whether the gradient of each variable is ever neither zero nor infinite.
 
     Args:
         step: any callable that differentiates and updates.
@@ -44,20 +53,21 @@ def probe(
         batches: real values of the first argument, if there are any.
         variables: those that train; before each step their values are moved at random, off any zero.
         steps: how many steps to run.
+        left_out: gradients that do not count, by the line that asks and the id of the variable's handle.
 
     Returns:
-        The number of such steps by the id of the variable's handle; what was never asked for is left out.
+        What was seen, by the id of the variable's handle; what was never asked for is left out.
 
     Raises:
         TraceError: the step fails.
     """
-    counts = _Counts()
+    gradients = _Gradients(left_out)
     numbers = np.random.default_rng(0)
     with Patches() as patches, warnings.catch_warnings():
         # What Keras would warn of is what the audit tells.
         warnings.filterwarnings("ignore", message="Gradients do not exist")
         patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
-        counts.install(patches)
+        gradients.install(patches)
         what_failed = "The probe's step fails (give the subject a real batch, if random values are what it cannot take)"
         with user_errors(what_failed, TraceError):
             run = tf.function(step)
@@ -65,17 +75,16 @@ def probe(
                 for variable in variables:
                     _move(variable, numbers)
                 run(*values)
-                counts.end_step()
-    return counts.steps
+    return gradients.seen()
 
 
 @dataclass
-class _Counts:
-    """Watches gradient calls, and keeps for each variable in how many steps its gradient was not zero."""
+class _Gradients:
+    """Watches gradient calls, and keeps the most that was seen of each variable's gradient."""
 
-    steps: dict[int, int] = field(default_factory=dict)
+    left_out: Collection[tuple[Source | None, int]]
     _marks: dict[int, tuple[Any, Any]] = field(default_factory=dict)
-    """By the id of the handle: the handle, held so that its id stays its own, and whether this step's was not zero."""
+    """By the id of the handle: the handle, held so that its id stays its own, and the position of what was seen."""
     _nested: bool = False
 
     def install(self, patches: Patches) -> None:
@@ -85,11 +94,9 @@ class _Counts:
         patches.wrap(backprop.GradientTape, "batch_jacobian", self._watched)
         patches.wrap(gradients_util, "_GradientsHelper", self._watched_symbolic)
 
-    def end_step(self) -> None:
-        """Add up what the step has marked."""
-        for handle, (_, mark) in self._marks.items():
-            self.steps[handle] = self.steps.get(handle, 0) + int(mark.numpy())
-            mark.assign(0)
+    def seen(self) -> dict[int, Seen]:
+        """What was seen so far, by the id of the handle."""
+        return {handle: _LEAST_FIRST[int(mark.numpy())] for handle, (_, mark) in self._marks.items()}
 
     def _watched(
         self, original: Callable[..., Any], tape: Any, target: Any, sources: Any, *rest: Any, **options: Any
@@ -100,6 +107,7 @@ class _Counts:
         return self._counted(lambda: original(ys, xs, *rest, **options), xs)
 
     def _counted(self, ask: Callable[[], Any], sources: Any) -> Any:
+        line = running_line(sys._getframe(1))
         before, self._nested = self._nested, True
         try:
             gradients = ask()
@@ -107,21 +115,30 @@ class _Counts:
             self._nested = before
         flat_sources, flat_gradients = tf.nest.flatten(sources), tf.nest.flatten(gradients)
         if not self._nested and len(flat_sources) == len(flat_gradients):
-            for source, gradient in zip(flat_sources, flat_gradients, strict=True):
-                if hasattr(source, "handle"):
-                    self._note(source.handle, gradient)
+            peaks = [None if gradient is None else _peak(gradient) for gradient in flat_gradients]
+            largest = tf.reduce_max(tf.stack([tf.zeros([], tf.float64), *(peak for peak in peaks if peak is not None)]))
+            for source, peak in zip(flat_sources, peaks, strict=True):
+                if hasattr(source, "handle") and (line, id(source.handle)) not in self.left_out:
+                    self._note(source.handle, peak, _ROUNDING * largest)
         return gradients
 
-    def _note(self, handle: Any, gradient: Any) -> None:
+    def _note(self, handle: Any, peak: Any, noise: Any) -> None:
+        """Mark what was seen of a gradient whose largest element is `peak`; None for a gradient of None."""
         if id(handle) not in self._marks:
             with tf.init_scope():
                 self._marks[id(handle)] = (handle, tf.Variable(0, trainable=False))
-        if gradient is not None:
-            values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-            size = tf.abs(values)
-            is_some = tf.reduce_any(tf.logical_and(tf.math.is_finite(size), size > 0))
+        if peak is not None:
+            seen = 1 + tf.cast(peak > 0, tf.int32) + tf.cast(peak > noise, tf.int32)
             mark = self._marks[id(handle)][1]
-            mark.assign(tf.maximum(mark, tf.cast(is_some, mark.dtype)))
+            mark.assign(tf.maximum(mark, seen))
+
+
+def _peak(gradient: Any) -> Any:
+    """The largest of a gradient's finite elements."""
+    size = tf.abs(gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient)
+    finite = tf.where(tf.math.is_finite(size), size, tf.zeros_like(size))
+    zero = tf.zeros([1], tf.float64)
+    return tf.reduce_max(tf.concat([zero, tf.reshape(tf.cast(finite, tf.float64), [-1])], axis=0))
 
 
 def _values(

@@ -156,7 +156,7 @@ class Program:
     def source(self, *, loosened: bool = False) -> str:
         """The step as a Python module with a function `build` that returns its Subject.
 
-        With `loosened`, operands, masks, predicates and numbers of rounds go through hooks of these names, which
+        With `loosened`, operands, masks, conditions and numbers of rounds go through hooks of these names, which
         whoever runs the module provides.
         """
         return _Source(self, loosened).text()
@@ -281,8 +281,8 @@ class _Source:
         is_condition = statement.selector[0] == "p"
         selector = statement.selector if is_condition else f"{statement.selector}[0]"
         if self._loosened:
-            selector = f"chosen({selector})"
-        if is_condition:
+            self._add(depth, f"{outputs}, = mixed({selector}, [{', '.join(names)}])")
+        elif is_condition:
             self._add(depth, f"{outputs}, = tf.cond({selector}, {', '.join(names)})")
         else:
             self._add(depth, f"{outputs}, = tf.switch_case({selector}, [{', '.join(names)}])")

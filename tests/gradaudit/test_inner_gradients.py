@@ -41,6 +41,13 @@ def test_a_gradient_that_only_feeds_a_loss_trains_nothing() -> None:
         assert (b.cause.kind, b.trained_by) == ("dead-end", ())
 
 
+def test_a_probe_leaves_out_what_only_feeds_a_loss() -> None:
+    a, b = audit(lambda: step_whose_loss_has_a_gradient(applies_inner=False), probe=1).variables
+    assert (a.probe, b.probe) == ("non-zero", "none")
+    a, b = audit(lambda: step_whose_loss_has_a_gradient(applies_inner=True), probe=1).variables
+    assert (a.probe, b.probe) == ("non-zero", "non-zero")
+
+
 def test_a_gradient_that_feeds_a_loss_and_is_applied_trains() -> None:
     for verify in (False, True):
         a, b = audit(lambda: step_whose_loss_has_a_gradient(applies_inner=True), verify=verify).variables

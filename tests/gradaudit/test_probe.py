@@ -21,7 +21,7 @@ def half_dead() -> Subject:
 
 def test_a_probe_confirms_verdicts_in_numbers() -> None:
     answers = {verdict.path: verdict.probe for verdict in audit(half_dead, probe=2).variables}
-    assert answers == {"a": "non-zero", "b": "zero"}
+    assert answers == {"a": "non-zero", "b": "none"}
 
 
 def test_without_a_probe_nothing_is_said_of_numbers() -> None:
@@ -48,7 +48,24 @@ def test_what_is_zero_for_this_data_alone_is_named_and_no_defect() -> None:
 
 def test_a_verdict_that_the_numbers_contradict_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Judgement, "_status", lambda self, facts: "disconnected")
-    with pytest.raises(DisagreementError, match=r"calls variable 'a' .* disconnected, and in 1 real step.*defect"):
+    with pytest.raises(
+        DisagreementError, match=r"calls variable 'a' .* disconnected, .* in 1 real step .*not zero.*defect"
+    ):
+        audit(half_dead, probe=1)
+
+
+@pytest.mark.parametrize(
+    ("told", "contradiction"),
+    [
+        ("none", "'none', and in 1 real step TensorFlow returned a gradient"),
+        ("zeros", "TensorFlow returned None for it"),
+    ],
+)
+def test_an_answer_of_the_tape_that_real_steps_do_not_give_is_a_defect(
+    told: str, contradiction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judgement, "_tape", lambda self, node: told)
+    with pytest.raises(DisagreementError, match=contradiction):
         audit(half_dead, probe=1)
 
 
