@@ -56,6 +56,11 @@ class Place:
     tensor: Any
 
 
+def values_of(gradient: Any) -> Any:
+    """The tensor of a gradient's values, be it dense or IndexedSlices."""
+    return getattr(gradient, "values", gradient)
+
+
 class Opening:
     """Builds the gradient graph of a trace, as far as the trace has come: again and again while it goes on."""
 
@@ -177,7 +182,7 @@ class Opening:
 
     def results(self, call: GradientCall) -> list[str]:
         """The nodes of what a gradient call returned."""
-        found = [self.known_node(_values(result)) for result in call.results]
+        found = [self.known_node(values_of(result)) for result in call.results]
         return [node for node in found if node is not None]
 
     def known_node(self, value: Any) -> str | None:
@@ -197,7 +202,7 @@ class Opening:
             return False
         around = losses.union(*(self.results(other) for other in others))
         made = self.graph.origins(dict.fromkeys(results, 1), around=around)
-        applied = [self.known_node(_values(gradient)) for gradient in self._trace.updates.gradients]
+        applied = [self.known_node(values_of(gradient)) for _, gradient in self._trace.updates.applied]
         written = [self.node(frame, tensor) for frame, op in self.writes for tensor in op.inputs[1:]]
         return made.keys().isdisjoint([*applied, *written])
 
@@ -429,11 +434,6 @@ class Opening:
             self.graph.connect(node, hub, "blocked", zeros=True)
         for node in producers:
             self.graph.connect(hub, node, "blocked", zeros=True)
-
-
-def _values(gradient: Any) -> Any:
-    """The tensor of a gradient's values, be it dense or IndexedSlices."""
-    return getattr(gradient, "values", gradient)
 
 
 def _kept(body: Any) -> list[bool]:

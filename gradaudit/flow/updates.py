@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradaudit.flow.opening import Frame, Opening
+from tensorflow.python.framework import ops
+
+from gradaudit.flow.opening import Frame, Opening, values_of
 from gradaudit.graph.gradient_graph import PASSES, Window
 from gradaudit.tracing.updates import Updates
 
@@ -14,18 +16,21 @@ def updated_variables(opening: Opening, updates: Updates) -> set[int]:
 
     A variable that only holds gradients, such as an accumulator, hands them on to what is computed from it.
     """
-    updated = set(updates.applied)
+    updated: set[int] = set()
     sources = set(opening.gradients())
     waiting = [_Write(opening, frame, op) for frame, op in opening.writes]
     made_of_gradients = opening.graph.dependents(sources)
-    while True:
-        found = [write for write in waiting if write.values & made_of_gradients]
-        if not found:
-            return updated
+    while found := [write for write in waiting if write.values & made_of_gradients]:
         waiting = [write for write in waiting if write not in found]
         for write in found:
             updated |= write.handles
             made_of_gradients |= opening.graph.dependents(write.targets)
+    for handle, gradient in updates.applied:
+        node = opening.known_node(values_of(gradient))
+        # What is no tensor of the step, and no constant, is made where nobody looks: in a replica, or a function.
+        if node in made_of_gradients or node is None and not isinstance(gradient, ops.EagerTensor):
+            updated.add(handle)
+    return updated
 
 
 class _Write:

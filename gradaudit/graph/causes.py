@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
 from gradaudit.graph.gradient_graph import (
@@ -78,30 +78,32 @@ _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 
 
 class Causes:
-    """Finds the cause for each variable that no gradient gets to; the ways from all losses are walked once."""
+    """Finds the cause for each variable that no gradient gets to; the ways from all losses are walked once.
 
-    def __init__(self, graph: GradientGraph, objectives: Sequence[tuple[str, Window]]) -> None:
+    Of each objective it needs the node, the window, and the variables that it asks for.
+    """
+
+    def __init__(self, graph: GradientGraph, objectives: Sequence[tuple[str, Window, Collection[str]]]) -> None:
         self._graph = graph
         self._objectives = objectives
 
     def of(self, node: str, path: str, outputs: tuple[str, ...]) -> Cause:
         """Why the variable at `node` gets no gradient. `outputs` are the model outputs in which its values end."""
         found = self._first_blocks(self._chains, node)
-        blocks = tuple(dict.fromkeys([*(block for block, _ in found), *self._broken_paths.get(node, ())]))[
-            :_MOST_BLOCKS
-        ]
-        unread = [(block, chain) for block, chain in found if block.reason == "unread-element"]
-        broken = [(block, chain) for block, chain in found if block.reason != "unread-element"]
-        # A block that no layer made stands in the loss, which then does read the output, and gets no gradient of it.
-        in_the_loss = [(b, chain) for b, chain in broken if b.layer is None and b.reason not in _OUTSIDE]
-        if unread:
-            return _unread_element(*unread[0], blocks)
-        if outputs and not in_the_loss:
+        blocks = tuple(dict.fromkeys([*(block for block, _ in found), *self._broken_paths.get(node, ())]))
+        blocks = blocks[:_MOST_BLOCKS]
+        for block, chain in found:
+            if block.reason == "unread-element":
+                return _unread_element(block, chain, blocks)
+        # The loss does read the output where a gradient gets lost in the loss, in which no layer made anything, or
+        # outside of what is recorded. Where a layer stops it, the loss reads another output.
+        for block, chain in found:
+            if block.layer is None or block.reason in _OUTSIDE:
+                return _broken(block, chain, blocks)
+        if outputs:
             return unused_outputs(self._graph, outputs, blocks)
-        if in_the_loss:
-            return _broken(*in_the_loss[0], blocks)
-        if broken:
-            return _broken(*broken[0], blocks)
+        for block, chain in found:
+            return _broken(block, chain, blocks)
         if not self._is_read(node):
             return Cause(
                 kind="never-read",
@@ -137,16 +139,18 @@ class Causes:
         return self._ways(ANY_FLOW)
 
     def _ways(self, flows: frozenset[Flow]) -> list[Chains]:
-        return [self._graph.chains([root], window=window, flows=flows) for root, window in self._objectives]
+        return [self._graph.chains([root], window=window, flows=flows) for root, window, _ in self._objectives]
 
     def _first_blocks(self, ways: list[Chains], node: str) -> list[tuple[Block, tuple[str, ...]]]:
-        return [found for chains in ways if chains.reaches(node) and (found := chains.first_block(node))]
+        """Where the best way from each objective that asks for a variable is broken; from each at all, if none asks."""
+        asking = [chains for chains, (*_, asked) in zip(ways, self._objectives, strict=True) if node in asked]
+        return [found for chains in asking or ways if chains.reaches(node) and (found := chains.first_block(node))]
 
     @cached_property
     def _broken_paths(self) -> dict[str, tuple[Block, ...]]:
         """For each variable that is not reached, where paths from it end next to what a loss does reach."""
         broken: dict[str, dict[Block, None]] = {}
-        for root, window in self._objectives:
+        for root, window, _ in self._objectives:
             reached = self._graph.reach({root: 1}, window=window)
             variables = [node for node in self._graph.nodes_of_kind("variable") if node not in reached]
             made_of = self._graph.origins({node: 1 << bit for bit, node in enumerate(variables)}, around=reached)

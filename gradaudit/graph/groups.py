@@ -75,7 +75,7 @@ def _keys(verdict: Verdict) -> list[Hashable]:
     if cause is None:
         return [("terms", verdict.terms, common_layer([verdict.path]).split("/")[0])]
     if cause.kind == "never-read":
-        return [("never-read", *verdict.path.split("/")[:2])]
+        return [("never-read", *(verdict.path.split("/")[:-1][:2] or [verdict.path]))]
     return [(cause.kind, cause.op_type, cause.layer, cause.source)]
 
 

@@ -63,7 +63,7 @@ class Judgement:
         self._objectives = objectives
         self._walks = [_Walk(graph, objective) for objective in objectives]
         self._outputs = _reach_of_outputs(graph)
-        self._causes = Causes(graph, [(objective.node, objective.window) for objective in objectives])
+        self._causes = Causes(graph, [(o.node, o.window, o.asked) for o in objectives])
 
     def objectives(self, variables: Iterable[VariableFacts]) -> tuple[Objective, ...]:
         """The objectives with their terms, each with the number of variables that it trains."""

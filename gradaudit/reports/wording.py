@@ -83,11 +83,16 @@ def sum_line(audit: Audit) -> str:
 
 
 def keras_sentences(audit: Audit) -> tuple[str, ...]:
-    """Of which variables Keras would warn during training, and of which nobody would say a word."""
+    """Of which variables Keras would warn during training, and of which nobody would say a word.
+
+    Nothing is said of a step that fails before that, with LookupError.
+    """
     concerned = [verdict for verdict in audit.variables if verdict.status not in QUIET]
-    if not concerned:
+    if not concerned or any(finding.rule == "GA107" for finding in audit.findings):
         return ()
     warned = [verdict for verdict in concerned if verdict.tape == "none"]
+    if warned and all(verdict.tape in ("none", "not-asked") for verdict in audit.variables):
+        return ("Keras would not warn but raise ValueError, because no variable has a gradient.",)
     silent = len(concerned) - len(warned)
     if not silent:
         return (f"Keras would warn of {_these(len(warned))}, at the first real step, and name no cause.",)
@@ -252,7 +257,7 @@ def _silence(concerned: list[Verdict], silent: int) -> str:
 def _silence_reasons(verdicts: Iterable[Verdict]) -> list[str]:
     answers = [verdict.tape for verdict in verdicts]
     told = (
-        ("zeros", "TensorFlow returns zeros where there is no path"),
+        ("zeros", "TensorFlow returns zeros, and not None"),
         ("not-asked", "the step never asks for their gradient"),
         ("tensor", "they get a gradient like any other"),
     )

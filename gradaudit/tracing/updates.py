@@ -18,10 +18,9 @@ _REBUILD = "Call compile again, or make a new optimizer, after a change to which
 
 @dataclass
 class Updates:
-    """What optimizers were given: the ids of the handles of variables whose gradient was applied, and the gradients."""
+    """What optimizers were given: the ids of the handles of variables, each with what is applied as its gradient."""
 
-    applied: set[int] = field(default_factory=set)
-    gradients: list[Any] = field(default_factory=list)
+    applied: list[tuple[int, Any]] = field(default_factory=list)
     optimizers: list[str] = field(default_factory=list)
     without_gradients: list[str] = field(default_factory=list)
     """The optimizers that were given `None` for every variable."""
@@ -31,6 +30,7 @@ class Updates:
     def install(self, patches: Patches) -> None:
         """Stand in for the optimizers of Keras."""
         patches.wrap(base_optimizer.BaseOptimizer, "apply", self._apply)
+        patches.wrap(base_optimizer.BaseOptimizer, "apply_gradients", self._apply_gradients)
         # It has an `apply` of its own, with a condition around the inner optimizer's.
         patches.wrap(loss_scale_optimizer.LossScaleOptimizer, "apply", self._apply)
 
@@ -42,13 +42,25 @@ class Updates:
             return
         variables = self._known_variables(optimizer, gradients, trainable_variables)
         # Keras pairs them as zip does: what has no partner is left out without a word.
-        given = [v for gradient, v in zip(gradients, variables, strict=False) if gradient is not None]
-        self.applied |= {id(variable.handle) for variable in given}
-        self.gradients += [gradient for gradient in gradients if gradient is not None]
+        given = [(id(v.handle), g) for g, v in zip(gradients, variables, strict=False) if g is not None]
+        self.applied += given
         name = type(optimizer).__name__
         if name not in self.optimizers:
             self.optimizers.append(name)
-        if not given and name not in self.without_gradients:
+        if not given:
+            self._note_without_gradients(optimizer)
+
+    def _apply_gradients(self, original: Callable[..., Any], optimizer: Any, grads_and_vars: Any) -> Any:
+        pairs = list(grads_and_vars)
+        if pairs:
+            return original(optimizer, pairs)
+        # Keras fails to take nothing apart; that nothing is left to be applied is what has to be told.
+        self._note_without_gradients(optimizer)
+        return optimizer.iterations
+
+    def _note_without_gradients(self, optimizer: Any) -> None:
+        name = type(optimizer).__name__
+        if name not in self.without_gradients:
             self.without_gradients.append(name)
 
     def _known_variables(self, optimizer: Any, gradients: Sequence[Any], trainable_variables: Any) -> list[Any]:

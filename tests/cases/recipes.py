@@ -102,8 +102,8 @@ def a_gan_whose_generator_is_detached_for_both_losses() -> Subject:
         with tf.GradientTape(persistent=True) as tape:
             fake = tf.stop_gradient(x @ generator)
             score = tf.reduce_mean(tf.tanh(fake @ discriminator))
-            loss_d = score - tf.reduce_mean(tf.tanh(x @ discriminator))
-        apply(tape.gradient(-score, [generator]), [generator])
+            loss_g, loss_d = -score, score - tf.reduce_mean(tf.tanh(x @ discriminator))
+        apply(tape.gradient(loss_g, [generator]), [generator])
         apply(tape.gradient(loss_d, [discriminator]), [discriminator])
 
     return Subject(step, [DATA])

@@ -1,5 +1,6 @@
 """What a tape records, how gradients are asked for, and what becomes of them."""
 
+import keras
 import tensorflow as tf
 
 from gradaudit import Subject
@@ -403,3 +404,68 @@ def symbolic_gradients_of_what_is_computed_around_their_function() -> Subject:
         apply(train(x), [a, c])
 
     return Subject(step, [DATA])
+
+
+def dense(name: str, units: int, inputs: int = 16) -> keras.layers.Dense:
+    layer = keras.layers.Dense(units, name=name)
+    layer.build((None, inputs))
+    return layer
+
+
+@case(connected="head/*", disconnected="base/*", tape={"base/*": "none"}, cause={"base/*": ("outside-tape", "BiasAdd")})
+def a_keras_layer_called_before_the_tape() -> Subject:
+    base, head = dense("base", 8), dense("head", 1, 8)
+    weights = base.trainable_variables + head.trainable_variables
+
+    def step(x):
+        features = base(x)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(head(features)))
+        apply(tape.gradient(loss, weights), weights)
+
+    return Subject(step, [DATA], variables=weights)
+
+
+@case(disconnected="base/* head/*", tape={"*": "none"}, cause={"*": ("outside-tape", "Mean")})
+def a_loss_computed_after_the_tape_of_its_model() -> Subject:
+    base, head = dense("base", 8), dense("head", 1, 8)
+    weights = base.trainable_variables + head.trainable_variables
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            predicted = head(base(x))
+        loss = tf.reduce_mean(tf.square(predicted))
+        apply(tape.gradient(loss, weights), weights)
+
+    return Subject(step, [DATA], variables=weights)
+
+
+@case(connected="head/*", disconnected="base/*", tape={"base/*": "none"}, cause={"base/*": ("outside-tape", "BiasAdd")})
+def a_keras_layer_called_while_the_tape_does_not_record() -> Subject:
+    base, head = dense("base", 8), dense("head", 1, 8)
+    weights = base.trainable_variables + head.trainable_variables
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            with tape.stop_recording():
+                features = base(x)
+            loss = tf.reduce_mean(tf.square(head(features)))
+        apply(tape.gradient(loss, weights), weights)
+
+    return Subject(step, [DATA], variables=weights)
+
+
+@case(connected="head/*", not_updated="base/*", moves={"base/*": False})
+def zeros_that_an_optimizer_gets_for_a_gradient() -> Subject:
+    base, head = dense("base", 8), dense("head", 1, 8)
+    weights = base.trainable_variables + head.trainable_variables
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(weights)
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(head(base(x))))
+        gradients = tape.gradient(loss, weights)
+        optimizer.apply([tf.zeros_like(gradients[0]), tf.zeros([8]), *gradients[2:]], weights)
+
+    return Subject(step, [DATA], variables=weights)

@@ -164,7 +164,7 @@ def test_many_parts_of_a_tensor_count_as_a_whole() -> None:
 
 def test_a_stack_whose_other_elements_are_read_is_to_blame() -> None:
     graph, nodes = stacked({"Slice": FIRST})
-    cause = Causes(graph, [(nodes["loss"], TAPE)]).of(nodes["v1"], "v1", ())
+    cause = Causes(graph, [(nodes["loss"], TAPE, ())]).of(nodes["v1"], "v1", ())
     assert (cause.kind, cause.op_type, cause.chain[-2:]) == ("dead-end", "Pack", (nodes["Pack"], nodes["v1"]))
 
 
@@ -175,7 +175,7 @@ def test_a_term_of_weight_zero_is_to_blame_for_zeros() -> None:
     graph.connect(tensor, variable, "passes")
     objective = graph.add_objective("loss", None)
     graph.add_term(objective, "pitch", None, {tensor: 0.0})
-    cause = Causes(graph, [(objective, TAPE)]).of_zero(variable)
+    cause = Causes(graph, [(objective, TAPE, ())]).of_zero(variable)
     assert cause is not None
     assert cause.message == "loss term pitch has weight 0"
 
@@ -189,7 +189,7 @@ def test_all_broken_paths_of_a_variable_are_listed_and_the_best_one_first() -> N
         loss -> c* -> v1
     """)
     drawing.graph.facts(drawing.nodes["iSize"])["op_type"] = "Size"
-    cause = Causes(drawing.graph, [(drawing.nodes["loss"], TAPE)]).of(drawing.nodes["v1"], "v1", ())
+    cause = Causes(drawing.graph, [(drawing.nodes["loss"], TAPE, ())]).of(drawing.nodes["v1"], "v1", ())
     assert cause.blocks[0].op_type == "c"
     assert {(block.op_type, block.reason) for block in cause.blocks} == {
         ("Stop", "no-gradient"),
@@ -233,7 +233,7 @@ def test_a_variable_that_nothing_reads_and_one_whose_values_are_dropped_have_dif
         dropped -> b -> v1
     """)
     never_read = drawing.graph.add_variable("layer/v2")
-    causes = Causes(drawing.graph, [(drawing.nodes["loss"], TAPE)])
+    causes = Causes(drawing.graph, [(drawing.nodes["loss"], TAPE, ())])
     assert causes.of(drawing.nodes["v1"], "v1", ()).kind == "dead-end"
     assert causes.of(never_read, "layer/v2", ()).kind == "never-read"
 

@@ -98,7 +98,7 @@ def test_it_says_of_which_variables_keras_would_warn_and_on_which_it_is_silent()
     text = render_text(report_of(drawn_audit("loss > (l) > m/head/kernel", lost, zeros)))
     assert "Keras would warn of 1 of these 2, and name no cause." in text
     assert "Keras would be silent on the other one" in " ".join(text.split())
-    assert "says nothing: TensorFlow returns zeros where there is no path" in text
+    assert "says nothing: TensorFlow returns zeros, and not None" in text
 
 
 def test_the_participation_terms_cover_everything_or_it_lists_what_they_do_not():
