@@ -148,7 +148,7 @@ class _Attempt:
                 "GradientTape.gradient or tf.gradients."
             )
         opening.finish()
-        calls = [call for call in calls if opening.is_run(call)]
+        calls = opening.without_thrown_away(calls)
         objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
         updated = updated_variables(opening, trace.updates)
         facts = _facts(_listed(universe, opening, objectives), opening, updated)

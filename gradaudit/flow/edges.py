@@ -77,7 +77,8 @@ def _signature(op: Any, values: Sequence[Value | None]) -> tuple[object, ...] | 
         tuple(sorted((k, v.SerializeToString()) for k, v in attributes.items() if k not in _IGNORED_ATTRIBUTES)),
         tuple((tensor.dtype, tensor.shape.rank, first[id(tensor)], tensor.op.type == "Const") for tensor in inputs),
         tuple(None if value is None else value.item() for value in values),
-        len(op.outputs),
+        # A list is known by what it holds, of which only the tensor tells.
+        tuple(carries_gradient(tensor) for tensor in (*inputs, *op.outputs)),
     )
 
 

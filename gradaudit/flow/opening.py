@@ -21,6 +21,8 @@ from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReache
 from gradaudit.tracing.trace import Trace
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
+_SUPPLIES = ("IteratorGetNext", "MultiDeviceIteratorGetNext", "OptionalGetValue", "QueueDequeue", "LookupTableFind")
+"""What the types of ops begin with that take values from where no variable is."""
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
 
 
@@ -75,6 +77,8 @@ class Opening:
         self._root = Frame(is_root=True)
         self._graphs: dict[int, tuple[Any, int]] = {}
         """Traced graphs, by id, with the number of their ops that were taken in."""
+        self._names: dict[int, str] = {}
+        """Names of graphs, by id."""
         self._called: set[int] = set()
         """Those of them that are bodies of calls."""
         self._stand_ins: dict[str, int] = {}
@@ -101,8 +105,7 @@ class Opening:
 
     def extend(self, graph: Any) -> None:
         """Take in what was added to `graph`, and to the graphs around it, since the last time."""
-        around = getattr(graph, "outer_graph", None)
-        if around is not None and hasattr(around, "outer_graph"):
+        for around in _around(graph)[:1]:
             self.extend(around)
         _, done = self._graphs.get(id(graph), (graph, 0))
         operations = graph.get_operations()
@@ -127,28 +130,30 @@ class Opening:
             if node is not None:
                 self.graph.name_output(node, output.name)
 
-    def is_run(self, call: GradientCall) -> bool:
-        """Whether the graph in which a gradient was asked for is part of the step.
+    def without_thrown_away(self, calls: Sequence[GradientCall]) -> list[GradientCall]:
+        """The gradient calls but for those of graphs that TensorFlow threw away.
 
-        TensorFlow traces a function that makes variables twice, and throws the first of its graphs away.
+        It traces a function that makes variables twice, and then the same line asks again in a graph that is run. Not
+        of every graph that is run it is seen by what, as of that of a loop over a data set.
         """
-        return call.graph is self._trace.graph or id(call.graph) in self._called
+        run = [call for call in calls if call.graph is self._trace.graph or id(call.graph) in self._called]
+        lines = {call.source for call in run}
+        return [call for call in calls if call in run or call.source not in lines]
 
     def window(self, call: GradientCall) -> Window:
         """Which ops count for a gradient call."""
         if call.tape is not None:
-            return Window(call.tape.name)
+            graphs = [call.tape.graph, *_around(call.tape.graph)]
+            return Window(call.tape.name, graphs=frozenset(self._name_of(graph) for graph in graphs))
         constants = frozenset(self.node(self._root, tensor) for tensor in call.constants)
         return Window(None, constants, self._outside(call.graph))
 
     def _outside(self, graph: Any) -> frozenset[str]:
         """The tensors of the graphs around one, but for the handles of variables."""
         found: set[str] = set()
-        around: Any = getattr(graph, "outer_graph", None)
-        while around is not None and hasattr(around, "outer_graph"):
+        for around in _around(graph):
             tensors = [output for op in around.get_operations() for output in op.outputs if output.dtype != tf.resource]
             found.update(self.node(self._root, tensor) for tensor in tensors)
-            around = around.outer_graph
         return frozenset(found)
 
     def targets(self, call: GradientCall) -> list[str]:
@@ -312,8 +317,12 @@ class Opening:
             layer=origin.layer,
             source=origin.source,
             tapes=self._tapes_of(op) if frame.is_root else None,
+            graph=self._name_of(op.graph),
             **facts,
         )
+
+    def _name_of(self, graph: Any) -> str:
+        return self._names.setdefault(id(graph), f"graph {len(self._names) + 1}")
 
     def _tapes_of(self, op: Any) -> frozenset[str]:
         return frozenset(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
@@ -327,6 +336,8 @@ class Opening:
             return True
         if output.shape.rank == 0 or not carries_gradient(output):
             return False
+        if op.type.startswith(_SUPPLIES):
+            return True
         if op.type in _PLACEHOLDERS:
             return not frame.bound[id(op)]
         return not any(
@@ -389,7 +400,8 @@ class Opening:
 
     def _take_over_values(self, nodes: list[str], outcomes: list[list[str]]) -> None:
         """What is known of the outputs of a call: where all bodies that may run give one and the same value."""
-        for node, *results in zip(nodes, *outcomes, strict=True):
+        # A real gradient call lets a body hand out more than the ops had that called it before.
+        for node, *results in zip(nodes, *outcomes):  # noqa: B905
             values = [self._values.get(result) for result in results]
             first = values[0]
             if first is not None and all(value is not None and np.array_equal(value, first) for value in values):
@@ -434,6 +446,16 @@ class Opening:
             self.graph.connect(node, hub, "blocked", zeros=True)
         for node in producers:
             self.graph.connect(hub, node, "blocked", zeros=True)
+
+
+def _around(graph: Any) -> list[Any]:
+    """The graphs around one that are part of the trace, the nearest first."""
+    found: list[Any] = []
+    around = getattr(graph, "outer_graph", None)
+    while around is not None and hasattr(around, "outer_graph"):
+        found.append(around)
+        around = around.outer_graph
+    return found
 
 
 def _kept(body: Any) -> list[bool]:

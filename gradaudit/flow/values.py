@@ -123,6 +123,9 @@ def _shared_by_all(op: Any, inputs: Sequence[Value | None]) -> Value | None:
         return np.asarray(0) if op.inputs[0].shape.rank and op.inputs[0].shape[-1] == 1 else None
     if kind == "Sub" and op.inputs[0] is op.inputs[1]:
         return np.asarray(0)
+    is_countable = op.inputs and (op.inputs[0].dtype.is_bool or op.inputs[0].dtype.is_integer)
+    if kind == "Equal" and is_countable and op.inputs[0] is op.inputs[1]:
+        return np.asarray(True)
     if kind in _ANNIHILATED_BY_ZERO and any(is_zero(value) for value in inputs):
         return np.asarray(0)
     if kind in _ZERO_IF_FIRST_IS and is_zero(first) or kind == "DivNoNan" and is_zero(inputs[1]):

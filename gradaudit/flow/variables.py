@@ -46,7 +46,7 @@ class Variables:
                 variable=variable,
                 handle=handle,
                 path=getattr(variable, "path", None) or variable.name.removesuffix(":0"),
-                shape=tuple(-1 if dimension is None else int(dimension) for dimension in variable.shape),
+                shape=_shape(variable),
                 dtype=str(getattr(variable.dtype, "name", variable.dtype)),
                 trainable=bool(variable.trainable),
             )
@@ -73,3 +73,10 @@ class Variables:
     def with_nodes(self) -> list[tuple[KnownVariable, str]]:
         """All variables that the step was seen to touch, with their nodes."""
         return [(self._by_handle[key], node) for key, node in self._nodes.items()]
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    """Its lengths, -1 for one that is not known, and for a shape of which nothing is known."""
+    if variable.shape is None or getattr(variable.shape, "rank", 0) is None:
+        return (-1,)
+    return tuple(-1 if length is None else int(length) for length in variable.shape)

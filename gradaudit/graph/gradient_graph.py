@@ -33,6 +33,8 @@ WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "
 class Window:
     """Which ops count: those that `tape` recorded; all of them if it is None, as for `tf.gradients`.
 
+    `graphs` are the graph in which the tape was started, and those around it. What stands elsewhere is the body of a
+    function, which the tape records as a whole.
     What `constants` holds was declared to be constant for the sake of the gradient. What `outside` holds is computed
     outside the function that calls `tf.gradients`, which looks no further than that.
     """
@@ -40,6 +42,7 @@ class Window:
     tape: str | None
     constants: frozenset[str] = frozenset()
     outside: frozenset[str] = frozenset()
+    graphs: frozenset[str] = frozenset({""})
 
 
 Selections = Callable[[str, str], "Iterable[Selection]"]
@@ -55,8 +58,8 @@ class GradientGraph:
     does, "blocked" if none does, "opaque" if the consumer's op has no registered gradient. An edge with `zeros` is no
     path; along it TensorFlow hands back zeros all the same, as a call does for everything that its function captures.
     Along an edge that is made up a custom gradient returns one of its own, also where zeros arrive.
-    Every node carries `tapes`, the names of the tapes that recorded its op, or None inside a function's body, which is
-    differentiated as a whole.
+    Every node carries `tapes`, the names of the tapes that recorded its op, or None where any tape counts as having
+    recorded it, and `graph`, the name of the graph in which it stands.
 
     `selections` tells which part of a producer is behind a part of a consumer: one selection for each time that it is
     read. It is asked where only a part is of interest, or where the consumer `narrows`: a slice reads a part.
@@ -77,6 +80,7 @@ class GradientGraph:
         source: Source | None,
         tapes: frozenset[str] | None,
         carries: bool,
+        graph: str = "",
         is_data: bool = False,
         is_hub: bool = False,
         narrows: bool = False,
@@ -97,6 +101,7 @@ class GradientGraph:
             source=source,
             scope=scope,
             tapes=tapes,
+            graph=graph,
             carries=carries,
             is_data=is_data,
             is_hub=is_hub,
@@ -296,8 +301,10 @@ class GradientGraph:
         """Whether the op of `node` counts in this window."""
         if node in window.constants or node in window.outside:
             return False
-        tapes = self.network.nodes[node]["tapes"]
-        return tapes is None or window.tape is None or window.tape in tapes
+        facts = self.network.nodes[node]
+        if facts["tapes"] is None or window.tape is None or window.tape in facts["tapes"]:
+            return True
+        return facts["graph"] not in window.graphs
 
     def chains(self, roots: Iterable[str], *, window: Window, flows: frozenset[Flow] = ANY_FLOW) -> Chains:
         """The ways from the roots along edges of these flows: those with the fewest blocks, and of these the shortest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -117,11 +118,8 @@ class Verdict:
 
     @property
     def parameters(self) -> int:
-        """Number of scalars."""
-        product = 1
-        for dimension in self.shape:
-            product *= dimension
-        return product
+        """Number of scalars; none are counted of a shape that is not known."""
+        return 0 if -1 in self.shape else math.prod(self.shape)
 
 
 @dataclass(frozen=True)

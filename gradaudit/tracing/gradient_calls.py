@@ -12,7 +12,7 @@ from typing import Any, Literal
 import tensorflow as tf
 from tensorflow.python.eager import backprop, context
 from tensorflow.python.framework import composite_tensor, ops
-from tensorflow.python.ops import array_ops, gradients_util
+from tensorflow.python.ops import array_ops, gradients_util, resource_variable_ops
 
 from gradaudit.errors import DisagreementError, TraceError
 from gradaudit.graph.verdicts import Source, UnregisteredOp
@@ -119,6 +119,7 @@ class GradientCalls:
             return ask()
         if tape._recording and not tape._persistent:
             tape._pop_tape()
+        target = tf.nest.map_structure(lambda value: _read_under(tape, value), target)
         call = self._note(target, sources, tape_record, unconnected_gradients, seeds=output_gradients)
         answers = self.expect(call)
         if not self._can_stand_in(call):
@@ -225,7 +226,9 @@ class GradientCalls:
             values = array_ops.placeholder(variable.dtype, [None, *shape[1:]])
             indices = array_ops.placeholder(tf.int64, [None])
             self.stand_ins[id(values.op)] = call.number
-            return tf.IndexedSlices(values, indices, dense_shape=tf.constant(shape.as_list(), tf.int64))
+            known = tf.constant(shape.as_list(), tf.int64) if shape.is_fully_defined() else None
+            dense_shape = resource_variable_ops.variable_shape(variable.handle, tf.int64) if known is None else known
+            return tf.IndexedSlices(values, indices, dense_shape)
         gradient = array_ops.placeholder(variable.dtype, shape)
         self.stand_ins[id(gradient.op)] = call.number
         return gradient
@@ -244,7 +247,7 @@ class GradientCalls:
             raise _failure(call, error) from error
         if self.verify and call.unregistered:
             raise _disagreement(call, f"LookupError for {call.unregistered[0].op_type} from", "raises none")
-        call.results = [] if gradients is None else _flat_gradients(gradients, len(call.variables))
+        call.results = _flat_gradients(gradients, len(call.variables))
         if self.verify and not call.zeros_for_none:
             _compare(call, answers)
         return gradients
@@ -281,7 +284,7 @@ def _failure(call: GradientCall, error: BaseException | None) -> TraceError:
 
 
 def _flat_gradients(gradients: Any, count: int) -> list[Any]:
-    flat = tf.nest.flatten(gradients)
+    flat = tf.nest.flatten(gradients)  # of None a list of one
     return flat if len(flat) == count else [None] * count
 
 
@@ -292,6 +295,14 @@ def _symbolic(target: Any) -> list[Any]:
         parts = tf.nest.flatten(value, expand_composites=True) if is_composite else [value]
         tensors += [part for part in parts if isinstance(part, tf.Tensor) and not isinstance(part, ops.EagerTensor)]
     return tensors
+
+
+def _read_under(tape: backprop.GradientTape, value: Any) -> Any:
+    """A variable that is differentiated itself, read as the tape would read it; anything else as it is."""
+    if not hasattr(value, "handle"):
+        return value
+    with tape:
+        return tf.convert_to_tensor(value)
 
 
 def _watched(tape_record: TapeRecord | None) -> frozenset[int] | None:

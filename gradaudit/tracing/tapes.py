@@ -9,16 +9,18 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import backprop, execute, record
+from tensorflow.python.framework import ops
 
 from gradaudit.tracing.patches import Patches
 
 
 @dataclass
 class TapeRecord:
-    """One recording of one tape: from its start, or its reset, on. `recorded` holds the ids of ops."""
+    """One recording of one tape, from its start, or its reset, on: in which graph, and the ids of the ops."""
 
     name: str
     tape: Any
+    graph: Any
     recorded: set[int] = field(default_factory=set)
 
 
@@ -52,7 +54,7 @@ class Tapes:
         is_new = tape._tape is None
         original(tape)
         if is_new or id(tape) not in self._current:
-            tape_record = TapeRecord(f"tape {len(self.records) + 1}", tape)
+            tape_record = TapeRecord(f"tape {len(self.records) + 1}", tape, ops.get_default_graph())
             self.records.append(tape_record)
             self._current[id(tape)] = tape_record
         self.active.append(self._current[id(tape)])

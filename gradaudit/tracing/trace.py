@@ -148,6 +148,8 @@ def _placeholder(value: Any) -> Any:
         value = tf.TensorSpec(value.shape, dtype)
     if isinstance(value, tf.Tensor):
         value = tf.TensorSpec(value.shape, value.dtype)
+    if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+        value = tf.type_spec_from_value(value)
     if isinstance(value, tf.TypeSpec):
         components = [
             tf.compat.v1.placeholder(part.dtype, part.shape) for part in tf.nest.flatten(value, expand_composites=True)

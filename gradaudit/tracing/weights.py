@@ -65,9 +65,15 @@ def weights_without_memory() -> Iterator[None]:
     """Inside, variables that are made from an initializer take no memory.
 
     A variable that is made from a value exists already and stays as it is.
+
+    Raises:
+        WeightlessReadError: an op that was run, and not only traced, fails; it may have read such a variable.
     """
-    with tf.variable_creator_scope(_create):
-        yield
+    try:
+        with tf.variable_creator_scope(_create):
+            yield
+    except tf.errors.OpError as error:
+        raise WeightlessReadError(f"code that was run while the model was built failed: {error.message}") from error
 
 
 def _create(next_creator: Callable[..., Any], **arguments: Any) -> Any:

@@ -215,3 +215,16 @@ def a_custom_gradient_that_returns_zeros() -> Subject:
         return left * right, lambda upstream: (upstream * right, tf.zeros_like(right))
 
     return descend(lambda x: tf.reduce_sum(product(x @ a, x @ b)), [a, b])
+
+
+@case(connected="a")
+def a_buffer_of_any_shape() -> Subject:
+    a = weight("a")
+    buffer = tf.Variable(tf.zeros([4, 16]), shape=tf.TensorShape(None), trainable=False, name="buffer")
+    return descend(lambda x: tf.reduce_mean(tf.square(x @ a - tf.reshape(buffer, [4, 16]))), [a])
+
+
+@case(connected="table")
+def a_table_of_any_length() -> Subject:
+    table = tf.Variable(tf.ones([8, 16]), shape=[None, 16], name="table")
+    return descend(lambda x: tf.reduce_sum(x * tf.gather(table, [0, 3, 3, 7])), [table])

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from gradaudit import Subject
-from tests.cases.case import case, descend, weight
+from tests.cases.case import DATA, apply, case, descend, weight
 
 
 @case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
@@ -244,3 +244,46 @@ def a_gradient_made_up_that_nobody_asks_for() -> Subject:
         return tf.reduce_sum(x @ a)
 
     return descend(loss, [a, b])
+
+
+@case(connected="a")
+def a_map_to_integers_and_floats_in_a_function() -> Subject:
+    a = weight("a")
+
+    @tf.function
+    def head(x):
+        types = (tf.int32, tf.float32)
+        return tf.map_fn(lambda row: (tf.argmax(row, output_type=tf.int32), tf.tanh(row)), x, fn_output_signature=types)
+
+    return descend(lambda x: tf.reduce_sum(head(x @ a)[1]), [a])
+
+
+@case(connected="generator discriminator")
+def a_gradient_penalty_on_a_discriminator_in_a_function() -> Subject:
+    generator, discriminator = weight("generator"), weight("discriminator")
+    score = tf.function(lambda x: tf.tanh(x @ discriminator))
+
+    def step(x):
+        with tf.GradientTape(persistent=True) as outer:
+            fake = x @ generator
+            loss = tf.reduce_mean(score(fake))
+            with tf.GradientTape() as inner:
+                inner.watch(fake)
+                scored = score(fake)
+            loss_d = loss + tf.reduce_mean(tf.square(inner.gradient(scored, fake)))
+        of_d, of_g = outer.gradient(loss_d, discriminator), outer.gradient(loss, generator)
+        apply([of_d, of_g], [discriminator, generator])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("blocked", "IdentityN")}, changes={"b": False})
+def a_head_of_a_recomputed_block_that_nobody_reads() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.recompute_grad
+    def block(x):
+        hidden = tf.tanh(x @ a)
+        return hidden, hidden @ b
+
+    return descend(lambda x: tf.reduce_sum(block(x)[0]), [a, b])

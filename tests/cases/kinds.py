@@ -83,3 +83,15 @@ def a_penalty_added_to_the_loss_of_each_example() -> Subject:
 def what_a_task_term_and_a_participation_term_both_read_is_connected() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(lambda x: tf.reduce_mean(tf.reduce_sum(x @ a @ b, axis=1) + participation(x, b)), [a, b])
+
+
+@case(connected="a")
+def what_an_iterator_supplies_is_data() -> Subject:
+    a = weight("a")
+    batches = iter(tf.data.Dataset.from_tensors(np.ones((4, 16), np.float32)).repeat())
+
+    def loss():
+        x = next(batches)
+        return tf.reduce_mean(tf.square(x @ a - x))
+
+    return descend(loss, [a], inputs=[])

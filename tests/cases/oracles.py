@@ -240,8 +240,8 @@ def _restore(variables: dict[str, Any], values: dict[str, Any]) -> None:
 
 def _weights(variable: Any, numbers: np.random.Generator) -> Any:
     if variable.dtype.is_integer:
-        return tf.constant(numbers.integers(0, 16, variable.shape), variable.dtype)
-    return tf.cast(numbers.normal(scale=0.3, size=variable.shape), variable.dtype)
+        return tf.constant(numbers.integers(0, 16, variable.numpy().shape), variable.dtype)
+    return tf.cast(numbers.normal(scale=0.3, size=variable.numpy().shape), variable.dtype)
 
 
 def _batch(inputs: Any, numbers: np.random.Generator) -> list[Any]:

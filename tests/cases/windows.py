@@ -1,6 +1,7 @@
 """What a tape records, how gradients are asked for, and what becomes of them."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gradaudit import Subject
@@ -469,3 +470,66 @@ def zeros_that_an_optimizer_gets_for_a_gradient() -> Subject:
         optimizer.apply([tf.zeros_like(gradients[0]), tf.zeros([8]), *gradients[2:]], weights)
 
     return Subject(step, [DATA], variables=weights)
+
+
+@case(connected="a b")
+def a_function_with_a_tape_of_its_own_under_two_tapes() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def slope(x):
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            score = tf.tanh(x @ a)
+        return tf.reduce_mean(tf.square(inner.gradient(score, x)))
+
+    def step(x):
+        slope(x)
+        with tf.GradientTape() as first:
+            loss = slope(x)
+        apply([first.gradient(loss, a)], [a])
+        with tf.GradientTape() as second:
+            loss = slope(x @ b)
+        apply([second.gradient(loss, b)], [b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+def an_epoch_over_a_data_set() -> Subject:
+    a, b = weight("a"), weight("b")
+    batches = tf.data.Dataset.from_tensor_slices(np.ones((8, 16), np.float32)).batch(4)
+
+    @tf.function
+    def epoch():
+        for x in batches:
+            with tf.GradientTape() as tape:
+                _ = x @ b
+                loss = tf.reduce_mean(tf.tanh(x @ a))
+            apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(epoch, [])
+
+
+@case(disconnected="b", connected="a", tape={"b": "none"}, cause={"b": ("never-read", None)})
+def gradients_asked_for_one_by_one() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_sum(x @ a)
+        apply([tape.gradient(loss, a), tape.gradient(loss, b)], [a, b])
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
+@case(connected="a", participation_only="b")
+def a_variable_that_is_differentiated_itself() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(x @ a)
+        apply(tape.gradient([loss, b], [a, b]), [a, b])
+
+    return Subject(step, [DATA])

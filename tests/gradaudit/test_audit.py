@@ -81,6 +81,33 @@ def test_a_batch_may_be_specs_or_a_dataset() -> None:
         assert statuses(audit(lambda batch=batch: Subject.from_keras(two_heads(), batch))) == EXPECTED
 
 
+def test_a_ragged_or_sparse_tensor_is_a_description_and_no_constant() -> None:
+    weight = tf.Variable(tf.ones((3, 2)), name="w")
+
+    def step(rows: tf.RaggedTensor, numbers: tf.SparseTensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(rows.to_tensor(shape=[2, 3]) @ weight) + tf.reduce_sum(
+                tf.sparse.sparse_dense_matmul(numbers, weight)
+            )
+        weight.assign_sub(tape.gradient(loss, weight))
+
+    rows, numbers = tf.ragged.constant([[0.0, 0.0], [0.0]]), tf.sparse.from_dense(tf.zeros((2, 3)))
+    assert statuses(audit(Subject(step, [rows, numbers]))) == {"w": "connected"}
+
+
+def test_a_model_that_is_run_while_it_is_built_gets_real_weights() -> None:
+    def build() -> Subject:
+        model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(32), keras.layers.Dense(1)])
+        model.predict(np.zeros((2, 16), np.float32), verbose=0)
+        model.compile("sgd", "mse")
+        return Subject.from_keras(model, (tf.TensorSpec((4, 16)), tf.TensorSpec((4, 1))))
+
+    result = audit(build)
+    assert set(statuses(result).values()) == {"connected"}
+    assert result.weights_allocated
+    assert any("weights were allocated, because code that was run" in note for note in result.notes)
+
+
 def test_a_live_model_can_be_trained_after_its_audit() -> None:
     model = two_heads()
     before = {weight.path: weight.numpy() for weight in model.trainable_variables}
