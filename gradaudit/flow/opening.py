@@ -15,7 +15,7 @@ from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import Value, fold, is_zero, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import ARRIVES, WRITES, Flow, GradientGraph, Window
+from gradaudit.graph.gradient_graph import ARRIVES, WRITES, Flow, GradientGraph, Window, Write
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.trace import Trace
@@ -122,13 +122,23 @@ class Opening:
         del self._trace.origins.outputs[outputs_before:]
 
     def finish(self) -> None:
-        """Take in what was traced after the last gradient call, and name the outputs of the model."""
+        """Take in what was traced after the last gradient call, name the outputs of the model, and note the writes."""
         for graph, _ in list(self._graphs.values()):
             self.extend(graph)
+        made_of_gradients = self.graph.dependents(self.gradients())
+        self.graph.writes = [self._write(frame, op, made_of_gradients) for frame, op in self.writes]
         for output in self._trace.origins.outputs:
             node = self._root.nodes.get((id(output.tensor.op), output.tensor.value_index))
             if node is not None:
                 self.graph.name_output(node, output.name)
+
+    def _write(self, frame: Frame, op: Any, made_of_gradients: set[str]) -> Write:
+        target, *values = [self.node(frame, tensor) for tensor in op.inputs]
+        reached = self.graph.reach({target: 1}, window=Window(None))
+        variables = frozenset(node for _, node in self.variables.with_nodes() if node in reached)
+        origin = self._trace.origins.of(op)
+        is_update = not made_of_gradients.isdisjoint(values)
+        return Write(is_update, frozenset(values), variables, op.type, origin.layer, origin.source)
 
     def without_thrown_away(self, calls: Sequence[GradientCall]) -> list[GradientCall]:
         """The gradient calls but for those of graphs that TensorFlow threw away.
@@ -208,7 +218,7 @@ class Opening:
         around = losses.union(*(self.results(other) for other in others))
         made = self.graph.origins(dict.fromkeys(results, 1), around=around)
         applied = [self.known_node(values_of(gradient)) for _, gradient in self._trace.updates.applied]
-        written = [self.node(frame, tensor) for frame, op in self.writes for tensor in op.inputs[1:]]
+        written = [value for write in self.graph.writes for value in write.values]
         return made.keys().isdisjoint([*applied, *written])
 
     def _answer(self, call: GradientCall, handle: Any, reached: dict[str, int]) -> Answer:

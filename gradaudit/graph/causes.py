@@ -14,6 +14,7 @@ from gradaudit.graph.gradient_graph import (
     Flow,
     GradientGraph,
     Window,
+    Write,
 )
 from gradaudit.graph.verdicts import Block, Cause, Source
 
@@ -100,6 +101,9 @@ class Causes:
         for block, chain in found:
             if block.layer is None or block.reason in _OUTSIDE:
                 return _broken(block, chain, blocks)
+        written = self._written(node)
+        if written is not None:
+            return self._through_a_variable(written, blocks)
         if outputs:
             return unused_outputs(self._graph, outputs, blocks)
         for block, chain in found:
@@ -185,6 +189,37 @@ class Causes:
                 else:
                     seen.add(producer)
                     waiting.append(producer)
+
+    def _written(self, node: str) -> Write | None:
+        """Where what is computed from a variable is written into another one that a loss depends on."""
+        if node not in self._stored:
+            return None
+        return next(w for w in self._stores if node not in w.variables and node in self._graph.cone(w.values))
+
+    @cached_property
+    def _stores(self) -> list[Write]:
+        """What is written into variables that a loss depends on, and is made of no gradient."""
+        read = [
+            write for write in self._graph.writes if any(c.reaches(v) for c in self._chains for v in write.variables)
+        ]
+        return [write for write in read if not write.is_update]
+
+    @cached_property
+    def _stored(self) -> set[str]:
+        """What that is computed from."""
+        return set().union(*(self._graph.cone(write.values) - write.variables for write in self._stores))
+
+    def _through_a_variable(self, write: Write, blocks: tuple[Block, ...]) -> Cause:
+        paths = ", ".join(sorted(self._graph.facts(variable)["path"] for variable in write.variables))
+        return Cause(
+            kind="blocked",
+            op_type=write.op_type,
+            layer=write.layer,
+            source=write.source,
+            message=f"its values are written into variable {paths}: the loss reads them there, without a gradient",
+            fix="use the values themselves in the loss, or make it trainable=False if it is not to learn",
+            blocks=(Block(write.op_type, "no-gradient", write.layer, write.source), *blocks),
+        )
 
     def _is_read(self, node: str) -> bool:
         """Whether an op takes a variable for more than to write to it, be it inside a function."""

@@ -51,6 +51,18 @@ _MOST_PARTS = 32
 """A tensor of which more parts than this are of interest counts as a whole."""
 
 
+@dataclass(frozen=True)
+class Write:
+    """That `values` are written into `variables`, which pass no gradient on; an update if they are made of one."""
+
+    is_update: bool
+    values: frozenset[str]
+    variables: frozenset[str]
+    op_type: str
+    layer: str | None
+    source: Source | None
+
+
 class GradientGraph:
     """Tensors of a traced step as nodes, edges from consumer to producer.
 
@@ -70,6 +82,7 @@ class GradientGraph:
         self._selections = selections
         self._counts: dict[str, int] = {}
         self._made_up: list[tuple[str, str]] = []
+        self.writes: list[Write] = []
 
     def add_op(
         self,

@@ -533,3 +533,17 @@ def a_variable_that_is_differentiated_itself() -> Subject:
         apply(tape.gradient([loss, b], [a, b]), [a, b])
 
     return Subject(step, [DATA])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("blocked", "AssignVariableOp")})
+def values_that_get_to_the_loss_through_a_variable() -> Subject:
+    a, b = weight("a"), weight("b")
+    bank = tf.Variable(tf.ones((4, 16)), trainable=False, name="bank")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            bank.assign(x @ b)
+            loss = tf.reduce_sum(tf.square(bank @ a))
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA], variables=[a, b])
