@@ -24,6 +24,7 @@ LOOSENINGS: dict[str, frozenset[str]] = {
     "elements": frozenset({"elements"}),
     "several": frozenset({"arithmetic", "masks", "branches", "rounds"}),
     "several and elements": frozenset({"arithmetic", "masks", "branches", "rounds", "elements"}),
+    "inner gradients": frozenset({"arithmetic", "masks", "branches", "rounds", "elements", "all elements"}),
 }
 """Classes of the Limitations page, and what has to be loosened in a program for a gradient that they hide to show.
 
@@ -33,8 +34,10 @@ arithmetic: every operand is scaled, element by element, by factors of either si
 masks: masks that are constant element by element, and booleans and indices, are random.
 branches: a condition gives a random mixture of all its branches, so that branches meet that never do: those of two
     conditions on one value, and one branch forwards and another one backwards.
-rounds: how often a loop goes round is random.
+rounds: how often a loop goes round is random, and so is what it starts with.
 elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
+all elements: of every op; a limit only where a gradient is asked for inside a loss, because the indices at which loops
+    and functions are differentiated are none that are constant.
 """
 
 
@@ -137,7 +140,7 @@ class _Hooks:
         self._known: dict[tuple[str, int], tuple[tf.Tensor, tf.Tensor]] = {}
         self._on = {
             name: tf.Variable(0.0, trainable=False, dtype=tf.float64)
-            for name in ("arithmetic", "masks", "branches", "rounds", "elements")
+            for name in ("arithmetic", "masks", "branches", "rounds", "elements", "all elements")
         }
 
     def switch(self, what: frozenset[str]) -> None:
@@ -147,7 +150,13 @@ class _Hooks:
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """By the names that the program calls them."""
-        return {"loosened": self._loosened, "mask": self._mask, "mixed": self._mixed, "rounds": self._rounds}
+        return {
+            "loosened": self._loosened,
+            "mask": self._mask,
+            "mixed": self._mixed,
+            "rounds": self._rounds,
+            "carried": self._carried,
+        }
 
     def _is_on(self, name: str) -> tf.Tensor:
         return self._on[name].read_value()
@@ -170,9 +179,8 @@ class _Hooks:
             return tf.where(self._is_on("masks") > 0.0, random, tensor)
         strength = tf.cast(self._is_on("arithmetic"), tensor.dtype)
         tensor = tensor * (1.0 + strength * (self._factors(tensor) - 1.0))
-        if not whole:
-            return tensor
-        return tensor + tf.cast(self._is_on("elements"), tensor.dtype) * tf.reduce_sum(tensor * self._factors(tensor))
+        mixing = tf.cast(self._is_on("elements" if whole else "all elements"), tensor.dtype)
+        return tensor + mixing * tf.reduce_sum(tensor * self._factors(tensor))
 
     def _factors(self, tensor: tf.Tensor) -> Any:
         """Numbers of either sign and of many sizes."""
@@ -197,6 +205,9 @@ class _Hooks:
     def _rounds(self, number: int) -> tf.Tensor:
         return tf.where(self._is_on("rounds") > 0.0, tf.cast(6.0 * self._uniform([]), tf.int32), number)
 
+    def _carried(self, start: tf.Tensor) -> tf.Tensor:
+        return start + self._is_on("rounds") * (self._uniform(start.shape) - 0.5)
+
     def _uniform(self, shape: Any) -> tf.Tensor:
         """Numbers from 0 to 1, other ones at each place: TensorFlow's own seeds repeat from function to function."""
         return tf.random.uniform(shape, dtype=tf.float64, seed=int(self._numbers.integers(1, 2**31)))
@@ -208,7 +219,7 @@ def explained(program: Program, wanted: Mapping[tuple[int, str], object]) -> dic
     numbers = Numbers(program, loosened=True)
     found: dict[tuple[int, str], str] = {}
     for name, what in LOOSENINGS.items():
-        if len(found) == len(wanted):
+        if len(found) == len(wanted) or name == "inner gradients" and ".gradient(inner" not in program.source():
             break
         numbers.loosen(what)
         for key, gradient in numbers.gradients(RUNS_TO_EXPLAIN).items():

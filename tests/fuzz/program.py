@@ -156,7 +156,7 @@ class Program:
     def source(self, *, loosened: bool = False) -> str:
         """The step as a Python module with a function `build` that returns its Subject.
 
-        With `loosened`, operands, masks, conditions and numbers of rounds go through hooks of these names, which
+        With `loosened`, operands, masks, conditions, numbers of rounds and what loops start with go through hooks, which
         whoever runs the module provides.
         """
         return _Source(self, loosened).text()
@@ -260,6 +260,10 @@ class _Source:
             return operand
         return f'loosened({operand}, "{place}", whole={whole})'
 
+    def _carried(self, operand: str) -> str:
+        """What a loop starts with."""
+        return f"carried({operand})" if self._loosened else operand
+
     def _function(self, depth: int, statement: Function) -> None:
         if statement.decorator.startswith("@"):
             self._add(depth, statement.decorator)
@@ -299,7 +303,7 @@ class _Source:
         self._add(
             depth,
             f"_, {', '.join(statement.outputs)} = tf.while_loop(lambda {parameters}: {condition}, {statement.name}, "
-            f"(0, {', '.join(statement.operands)}))",
+            f"(0, {', '.join(self._carried(operand) for operand in statement.operands)}))",
         )
 
     def _rows(self, depth: int, statement: Rows) -> None:
@@ -309,7 +313,7 @@ class _Source:
         if len(statement.operands) == 1:
             value = f"tf.map_fn({statement.name}, {statement.operands[0]})"
         else:
-            value = f"tf.scan({statement.name}, {statement.operands[1]}, {statement.operands[0]})"
+            value = f"tf.scan({statement.name}, {statement.operands[1]}, {self._carried(statement.operands[0])})"
         self._add(depth, f"{statement.output} = {value}")
 
     def _innergradient(self, depth: int, statement: InnerGradient) -> None:

@@ -64,6 +64,7 @@ class _Writer:
         self._draw = draw
         self._counts: dict[str, int] = defaultdict(int)
         self._read_names: set[str] = set()
+        self._parameters: set[str] = set()
 
     def program(self) -> Program:
         weights = self._weights()
@@ -161,6 +162,7 @@ class _Writer:
         calls = [tuple(self._read(pool, kind) for kind in types) for _ in range(self._rarely(2, 5))]
         inner = _Pool(pool)
         parameters = self._made(inner, types)
+        self._parameters.update(parameters)
         body = self._block(inner, depth, None)
         gives = "".join(name[0] for name in body.results)
         made = tuple((operands, self._made(pool, gives)) for operands in calls)
@@ -195,8 +197,8 @@ class _Writer:
 
     def _inner_gradient(self, pool: _Pool, depth: int) -> InnerGradient:
         kind = self._pick(["m", "m", "v"])
-        # Not a variable: to be asked for a gradient inside a loss is no training.
-        operand = self._pick([name for name in pool.of_type(kind) if "w" not in name])
+        # Not a variable, nor what may be one: to be asked for a gradient inside a loss is no training.
+        operand = self._pick([n for n in pool.of_type(kind) if "w" not in n and n not in self._parameters])
         # What is computed inside stays readable, as the output of a discriminator does in a gradient penalty.
         body = self._block(pool, depth, self._pick(["m", "v"]))
         return InnerGradient(self._new("inner"), operand, body, self._made(pool, kind)[0])
