@@ -156,7 +156,7 @@ class Program:
     def source(self, *, loosened: bool = False) -> str:
         """The step as a Python module with a function `build` that returns its Subject.
 
-        With `loosened`, operands, masks, conditions, numbers of rounds and what loops start with go through hooks, which
+        With `loosened`, operands, masks, conditions, numbers of rounds and what loops start with go through hooks that
         whoever runs the module provides.
         """
         return _Source(self, loosened).text()
