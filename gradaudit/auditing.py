@@ -61,10 +61,13 @@ def audit(
         progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
 
     Raises:
-        SubjectError: the subject is no subject.
-        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables.
+        SubjectError: the subject is no subject, or `probe` no number of steps.
+        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables; with `probe`, it
+            cannot be run, or trains otherwise each time that it is traced.
         DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
     """
+    if not hasattr(probe, "__index__") or probe < 0:
+        raise SubjectError(f"probe must be a number of steps to run, or 0 for none, not {probe!r}")
     if isinstance(subject, Subject) and probe:
         raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
     if not isinstance(subject, Subject) and not callable(subject):
@@ -118,21 +121,29 @@ class _Attempt:
                 with user_errors("The model cannot be built for this batch", TraceError):
                     subject.build()
             with self._phase("trace"):
-                variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
-                openings: list[Opening] = []
-                trace = trace_step(
-                    subject.step,
-                    subject.inputs,
-                    made=made,
-                    expectation=lambda trace: _opened(trace, variables, made, openings).expect,
-                    verify=self._verify,
-                )
+                trace, opening = self._traced(subject, made)
         with self._phase("analyse"):
-            audit, variables_judged, left_out = self._judged(subject, trace, openings[-1], made, weightless)
+            audit, variables, left_out = self._judged(subject, trace, opening, made, weightless)
         if not self._probe:
             return audit
+
+        def again() -> Audit:
+            return self._judged(subject, *self._traced(subject, made), made, weightless)[0]
+
         with self._phase("probe"):
-            return probed(audit, subject, variables_judged, self._probe, left_out)
+            return probed(audit, subject, variables, self._probe, left_out, again)
+
+    def _traced(self, subject: Subject, made: Made) -> tuple[Trace, Opening]:
+        variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
+        openings: list[Opening] = []
+        trace = trace_step(
+            subject.step,
+            subject.inputs,
+            made=made,
+            expectation=lambda trace: _opened(trace, variables, made, openings).expect,
+            verify=self._verify,
+        )
+        return trace, openings[-1]
 
     def _judged(
         self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool
