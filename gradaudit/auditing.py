@@ -55,7 +55,7 @@ def audit(
         scenario: the name of the scenario that this is, for the report.
         name: what the report calls the subject; its own name if left out.
         participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
-        verify: also ask TensorFlow's own tape, and compare.
+        verify: also ask TensorFlow's own tape, and compare; a note says what was compared.
         probe: also run this many real steps, on the subject's batches or on random values, with weights that are moved
             off zero, and compare. It takes a callable, because it changes the weights of what that returns.
         progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
@@ -191,7 +191,11 @@ class _Attempt:
             ),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,
-            notes=(*self._notes, *_notes(subject, trace, facts, objectives)),
+            notes=(
+                *self._notes,
+                *_notes(subject, trace, facts, objectives),
+                *(_verification(calls) if self._verify else ()),
+            ),
             weights_allocated=not weightless,
             seconds=self._seconds,
         )
@@ -325,6 +329,32 @@ def _notes(
             f"fit keeps the step that it traced before, which still trains {', '.join(kept)}: call compile again "
             "after a change to which layers train. Audited is the step as it would be traced now."
         )
+
+
+def _verification(calls: Sequence[GradientCall]) -> Iterator[str]:
+    """What TensorFlow returned, counted, where it was asked too, and where it was not compared."""
+    returned: dict[int, bool] = {}
+    for call in (call for call in calls if call.verified):
+        for variable, handle, result in zip(call.variables, call.handles, call.results, strict=True):
+            if variable is not None:
+                returned[id(handle)] = returned.get(id(handle), False) or result is not None
+    some = sum(returned.values())
+    none = len(returned) - some
+    if returned:
+        yield (
+            f"verified: TensorFlow returned None for exactly the {_variables(none)} that are said to get none, and a "
+            f"gradient for exactly the {_variables(some)} that are said to get one."
+        )
+    skipped = dict.fromkeys(str(call.source) for call in calls if not call.verified)
+    if skipped:
+        yield (
+            f"not verified: the gradient call at {', '.join(skipped)}, which asks for zeros in place of None, or fails "
+            "as is foretold."
+        )
+
+
+def _variables(count: int) -> str:
+    return f"{count} variable{'' if count == 1 else 's'}"
 
 
 def _left_out(calls: Sequence[GradientCall], objectives: Sequence[ObjectiveFacts]) -> set[tuple[Source | None, int]]:

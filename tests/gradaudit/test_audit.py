@@ -286,8 +286,29 @@ def test_a_verdict_that_tensorflow_contradicts_is_an_error(monkeypatch: pytest.M
         audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)
 
 
-def test_the_tape_agrees_on_a_keras_model() -> None:
-    assert statuses(audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)) == EXPECTED
+def test_the_tape_agrees_on_a_keras_model_and_a_note_counts_its_answers() -> None:
+    result = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)
+    assert statuses(result) == EXPECTED
+    assert result.notes == (
+        "verified: TensorFlow returned None for exactly the 2 variables that are said to get none, and a gradient for "
+        "exactly the 4 variables that are said to get one.",
+    )
+    assert audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y}))).notes == ()
+
+
+def test_a_gradient_call_that_cannot_be_verified_is_named() -> None:
+    def subject() -> Subject:
+        w = tf.Variable(tf.ones([8, 2]), name="w")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(x @ w)
+            w.assign_sub(tape.gradient(loss, w, unconnected_gradients="zero"))
+
+        return Subject(step, [tf.TensorSpec((4, 8))])
+
+    (note,) = audit(subject, verify=True).notes
+    assert note.startswith("not verified: the gradient call at tests/gradaudit/test_audit.py:")
 
 
 def test_tensorflow_and_keras_are_as_they_were_after_an_audit_that_failed() -> None:
