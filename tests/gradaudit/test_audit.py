@@ -116,6 +116,35 @@ def test_a_model_under_a_strategy_is_built_within_it() -> None:
     assert statuses(audit(Subject.from_keras(model, (X, {"used": Y})))) == EXPECTED
 
 
+def test_a_momentum_teacher_is_told_to_be_frozen_and_is_then_no_finding() -> None:
+    def subject(**options: bool) -> Subject:
+        student = keras.layers.Dense(2, name="student")
+        teacher = keras.layers.Dense(2, name="teacher", **options)
+
+        class Distilled(keras.Model):
+            def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean(tf.square(student(x) - tf.stop_gradient(teacher(x))))
+                weights = self.trainable_weights
+                self.optimizer.apply(tape.gradient(loss, weights), weights)
+                teacher.kernel.assign(0.99 * teacher.kernel + 0.01 * student.kernel)
+                return {"loss": loss}
+
+        model = Distilled()
+        model.student, model.teacher = student, teacher
+        model.compile("sgd")
+        return Subject.from_keras(model, X)
+
+    result = audit(subject)
+    (finding,) = result.findings
+    cause = next(verdict.cause for verdict in result.variables if verdict.path == "teacher/kernel")
+    assert (finding.rule, cause.op_type) == ("GA101", "StopGradient")
+    assert "make them trainable=False if they are to learn by no gradient" in cause.fix
+    frozen = audit(lambda: subject(trainable=False))
+    assert frozen.findings == ()
+    assert statuses(frozen)["teacher/kernel"] == "frozen"
+
+
 def test_a_loss_that_reads_an_output_through_argmax_is_blocked_there() -> None:
     def subject() -> Subject:
         model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, name="logits")], name="m")
