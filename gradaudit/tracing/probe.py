@@ -76,7 +76,7 @@ def probe(
         advice = " (give the subject a real batch, if random values are what it cannot take)" if batches is None else ""
         with user_errors(f"The probe's step fails{advice}", TraceError):
             # Without AutoGraph, as the audit traces it: a function of the user's inside keeps its own.
-            run = tf.function(step, autograph=False)
+            run = tf.function(gradients.noting_traces(step), autograph=False)
             ran = 0
             for values in _values(inputs, batches, steps, numbers):
                 for variable in variables:
@@ -96,8 +96,8 @@ class _Gradients:
     """Watches gradient calls, and keeps the most that was seen of each variable's gradient."""
 
     left_out: Collection[tuple[Source | None, int]]
-    _marks: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
-    """By the id of the handle: the handle, held so that its id stays its own, and for each call what was seen there."""
+    _traces: list[dict[int, tuple[Any, list[Any]]]] = field(default_factory=list)
+    """Of each trace, by the id of the handle: the handle, held so that its id stays its own, and marks, one a call."""
     _nested: bool = False
 
     def install(self, patches: Patches) -> None:
@@ -107,16 +107,28 @@ class _Gradients:
         patches.wrap(backprop.GradientTape, "batch_jacobian", self._watched)
         patches.wrap(gradients_util, "_GradientsHelper", self._watched_symbolic)
 
+    def noting_traces(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """The step, in each trace of which the marks are apart."""
+
+        def traced(*arguments: Any) -> Any:
+            self._traces.append({})
+            return step(*arguments)
+
+        return traced
+
     def seen(self) -> dict[int, Seen]:
         """What was seen so far, by the id of the handle."""
-        found: dict[int, Seen] = {}
-        for handle, (_, marks) in self._marks.items():
-            numbers = [int(mark.numpy()) for mark in marks]
-            most = _LEAST_FIRST[max(numbers)]
-            # Who knows what a call that never ran would return.
-            if most is not None and not (most == "none" and min(numbers) == 0):
-                found[handle] = most
-        return found
+        numbers: dict[int, list[int]] = {}
+        for trace in self._traces:
+            found = {handle: [int(mark.numpy()) for mark in marks] for handle, (_, marks) in trace.items()}
+            # The first trace of a step that makes variables is thrown away.
+            if any(map(any, found.values())):
+                for handle, values in found.items():
+                    numbers.setdefault(handle, []).extend(values)
+        most = {handle: _LEAST_FIRST[max(values)] for handle, values in numbers.items()}
+        # Who knows what a call that never ran would return.
+        known = {handle: seen for handle, seen in most.items() if seen != "none" or min(numbers[handle]) > 0}
+        return {handle: seen for handle, seen in known.items() if seen is not None}
 
     def _watched(
         self, original: Callable[..., Any], tape: Any, target: Any, sources: Any, *rest: Any, **options: Any
@@ -147,7 +159,7 @@ class _Gradients:
         with tf.init_scope():
             # Made past the creators of variables: those of a `tf.function` let none be made when it is traced again.
             mark = ResourceVariable(0, trainable=False)
-        self._marks.setdefault(id(handle), (handle, []))[1].append(mark)
+        self._traces[-1].setdefault(id(handle), (handle, []))[1].append(mark)
         seen = 1 if peak is None else 2 + tf.cast(peak > 0, tf.int32) + tf.cast(peak > noise, tf.int32)
         mark.assign(tf.maximum(mark, seen))
 
