@@ -340,11 +340,12 @@ def _verification(calls: Sequence[GradientCall]) -> Iterator[str]:
                 returned[id(handle)] = returned.get(id(handle), False) or result is not None
     some = sum(returned.values())
     none = len(returned) - some
-    if returned:
-        yield (
-            f"verified: TensorFlow returned None for exactly the {_variables(none)} that are said to get none, and a "
-            f"gradient for exactly the {_variables(some)} that are said to get one."
-        )
+    answers = [
+        *([f"None for exactly the {_variables(none)} that should get none"] if none else ()),
+        *([f"a gradient for exactly the {_variables(some)} that should get one"] if some else ()),
+    ]
+    if answers:
+        yield f"verified: TensorFlow returned {', and '.join(answers)}."
     skipped = dict.fromkeys(str(call.source) for call in calls if not call.verified)
     if skipped:
         yield (

@@ -319,8 +319,8 @@ def test_the_tape_agrees_on_a_keras_model_and_a_note_counts_its_answers() -> Non
     result = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)
     assert statuses(result) == EXPECTED
     assert result.notes == (
-        "verified: TensorFlow returned None for exactly the 2 variables that are said to get none, and a gradient for "
-        "exactly the 4 variables that are said to get one.",
+        "verified: TensorFlow returned None for exactly the 2 variables that should get none, and a gradient for "
+        "exactly the 4 variables that should get one.",
     )
     assert audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y}))).notes == ()
 
