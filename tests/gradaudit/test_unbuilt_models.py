@@ -113,6 +113,25 @@ def test_of_a_model_without_a_call_what_its_step_builds_is_audited() -> None:
     assert [finding.message.split()[3] for finding in result.findings if finding.rule == "GA106"] == ["blocked/idle"]
 
 
+def test_a_variable_that_a_layer_makes_from_a_drawn_tensor_while_the_step_builds_it_is_made() -> None:
+    class Raw(keras.layers.Layer):
+        def build(self, shape: tuple[int, ...]) -> None:
+            self.raw = tf.Variable(tf.random.normal([16, 1]), name="raw")
+            self.scale = self.add_weight(shape=(1,), name="scale")
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return x @ self.raw * self.scale
+
+    def model() -> keras.Model:
+        return compiled(keras.Sequential([Raw(name="layer")], name="m"))
+
+    model().fit(X, Y, verbose=0)
+    for options in ({"verify": True}, {"probe": 1}):
+        result = audit(lambda: Subject.from_keras(model(), (X, Y)), **options)
+        statuses = {verdict.path.rpartition("/")[2]: verdict.status for verdict in result.variables}
+        assert statuses == {"scale": "connected", "raw": "untracked"}
+
+
 def test_a_model_that_was_made_before_can_be_trained_after_its_audit() -> None:
     model = compiled(Blocked())
     audit(Subject.from_keras(model, (X, Y)))
