@@ -55,16 +55,19 @@ def audit(
         scenario: the name of the scenario that this is, for the report.
         name: what the report calls the subject; its own name if left out.
         participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
-        verify: also ask TensorFlow's own tape, and compare.
+        verify: also ask TensorFlow's own tape, and compare; a note says what was compared.
         probe: also run this many real steps, on the subject's batches or on random values, with weights that are moved
             off zero, and compare. It takes a callable, because it changes the weights of what that returns.
         progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
 
     Raises:
-        SubjectError: the subject is no subject.
-        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables.
+        SubjectError: the subject is no subject, or `probe` no number of steps.
+        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables; with `probe`, it
+            cannot be run, or trains otherwise each time that it is traced.
         DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
     """
+    if not hasattr(probe, "__index__") or probe < 0:
+        raise SubjectError(f"probe must be a number of steps to run, or 0 for none, not {probe!r}")
     if isinstance(subject, Subject) and probe:
         raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
     if not isinstance(subject, Subject) and not callable(subject):
@@ -118,21 +121,29 @@ class _Attempt:
                 with user_errors("The model cannot be built for this batch", TraceError):
                     subject.build()
             with self._phase("trace"):
-                variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
-                openings: list[Opening] = []
-                trace = trace_step(
-                    subject.step,
-                    subject.inputs,
-                    made=made,
-                    expectation=lambda trace: _opened(trace, variables, made, openings).expect,
-                    verify=self._verify,
-                )
+                trace, opening = self._traced(subject, made)
         with self._phase("analyse"):
-            audit, variables_judged, left_out = self._judged(subject, trace, openings[-1], made, weightless)
+            audit, variables, left_out = self._judged(subject, trace, opening, made, weightless)
         if not self._probe:
             return audit
+
+        def again() -> Audit:
+            return self._judged(subject, *self._traced(subject, made), made, weightless)[0]
+
         with self._phase("probe"):
-            return probed(audit, subject, variables_judged, self._probe, left_out)
+            return probed(audit, subject, variables, self._probe, left_out, again)
+
+    def _traced(self, subject: Subject, made: Made) -> tuple[Trace, Opening]:
+        variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
+        openings: list[Opening] = []
+        trace = trace_step(
+            subject.step,
+            subject.inputs,
+            made=made,
+            expectation=lambda trace: _opened(trace, variables, made, openings).expect,
+            verify=self._verify,
+        )
+        return trace, openings[-1]
 
     def _judged(
         self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool
@@ -180,7 +191,11 @@ class _Attempt:
             ),
             graph=opening.graph.network,
             optimizer=", ".join(trace.updates.optimizers) or None,
-            notes=(*self._notes, *_notes(subject, trace, facts, objectives)),
+            notes=(
+                *self._notes,
+                *_notes(subject, trace, facts, objectives),
+                *(_verification(calls) if self._verify else ()),
+            ),
             weights_allocated=not weightless,
             seconds=self._seconds,
         )
@@ -314,6 +329,33 @@ def _notes(
             f"fit keeps the step that it traced before, which still trains {', '.join(kept)}: call compile again "
             "after a change to which layers train. Audited is the step as it would be traced now."
         )
+
+
+def _verification(calls: Sequence[GradientCall]) -> Iterator[str]:
+    """What TensorFlow returned, counted, where it was asked too, and where it was not compared."""
+    returned: dict[int, bool] = {}
+    for call in (call for call in calls if call.verified):
+        for variable, handle, result in zip(call.variables, call.handles, call.results, strict=True):
+            if variable is not None:
+                returned[id(handle)] = returned.get(id(handle), False) or result is not None
+    some = sum(returned.values())
+    none = len(returned) - some
+    answers = [
+        *([f"None for exactly the {_variables(none)} that should get none"] if none else ()),
+        *([f"a gradient for exactly the {_variables(some)} that should get one"] if some else ()),
+    ]
+    if answers:
+        yield f"verified: TensorFlow returned {', and '.join(answers)}."
+    skipped = dict.fromkeys(str(call.source) for call in calls if not call.verified)
+    if skipped:
+        yield (
+            f"not verified: the gradient call at {', '.join(skipped)}, which asks for zeros in place of None, or fails "
+            "as is foretold."
+        )
+
+
+def _variables(count: int) -> str:
+    return f"{count} variable{'' if count == 1 else 's'}"
 
 
 def _left_out(calls: Sequence[GradientCall], objectives: Sequence[ObjectiveFacts]) -> set[tuple[Source | None, int]]:

@@ -80,8 +80,8 @@ class Subject:
         return cls(step, [batch], name=model.name, model=model)
 
     def build(self) -> None:
-        """Build model and optimizer from the shapes of the batch, as `fit` does before its first step."""
-        if self.model is None:
+        """Build the model as `fit` does before its first step: under a strategy; else the step builds what it calls."""
+        if self.model is None or self.model._distribute_strategy is None:
             return
         import keras
         import tensorflow as tf

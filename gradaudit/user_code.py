@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 import re
 import sysconfig
@@ -20,6 +21,14 @@ _ADDED_BY_KERAS = re.compile(
     r"\A\x1b?\[?1?m?Exception encountered when calling .*?\n\n|\n*Arguments received by .*", re.DOTALL
 )
 _ADDED_BY_AUTOGRAPH = re.compile(r"\Ain user code:.*\n    \w+: ", re.DOTALL)
+_HEAD_OF_THE_RUNTIMES = re.compile(
+    r"\AGraph execution error:\n(?:\n|(?:Detected at |  File |<stack |\d+ root error)[^\n]*\n)*(?:  \(0\) \w+:\s*)?"
+    r"|\A\{\{function_node [^}]*\}\} ?"
+)
+_TAIL_OF_THE_RUNTIMES = re.compile(
+    r"\n\t \[\[.*|\n\nStack trace for op definition.*|\nTraceback \(most .*|\s*\[Op:[^\]]*\].*", re.DOTALL
+)
+_FRAME_OF_THE_RUNTIMES = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -94,6 +103,11 @@ def _lines(error: BaseException) -> Iterator[tuple[str, int, str]]:
     # Code that AutoGraph converted runs from temporary files; it says where in the user's it was.
     for frame in reversed(getattr(getattr(error, "ag_error_metadata", None), "translated_stack", ())):
         yield frame.filename, frame.lineno, frame.function_name
+    # An op that fails when a graph runs tells in words where it was made, from whoever called the audit on.
+    head = _HEAD_OF_THE_RUNTIMES.match(str(error))
+    frames = _FRAME_OF_THE_RUNTIMES.findall(head.group()) if head is not None else []
+    for file, line, function in itertools.dropwhile(lambda frame: not frame[0].startswith(_OUR_FOLDER), frames):
+        yield file, int(line), function
 
 
 def _at(error: BaseException) -> str:
@@ -104,11 +118,14 @@ def _at(error: BaseException) -> str:
 
 
 def _message(error: Exception) -> str:
-    """An error's own words, without what Keras and AutoGraph put around them."""
+    """An error's own words, without what Keras, AutoGraph and TensorFlow's runtime put around them."""
     if isinstance(error, SyntaxError):
         return error.msg
     text = _ADDED_BY_AUTOGRAPH.sub("", str(error))
-    return _ADDED_BY_KERAS.sub("", _COLOUR.sub("", text)).strip()
+    text = _ADDED_BY_KERAS.sub("", _COLOUR.sub("", text))
+    if _HEAD_OF_THE_RUNTIMES.match(text):
+        text = _TAIL_OF_THE_RUNTIMES.sub("", _HEAD_OF_THE_RUNTIMES.sub("", text))
+    return text.strip()
 
 
 def _ours(error: BaseException) -> BaseException | None:

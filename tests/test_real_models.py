@@ -73,11 +73,11 @@ class _Asked(Exception):
 
 def _gradients(architecture: Architecture) -> tuple[list[Any], list[float | None]]:
     """The trainable variables, and the size of the gradient of each at weights and data at random; None for None."""
-    subject = architecture.subject()
-    subject.build()
-    step, sources = _gradient_step(subject.model)
-    variables = subject.model.trainable_variables
     numbers = np.random.default_rng(0)
+    model = architecture.model()
+    model._symbolic_build(data_batch=tf.nest.map_structure(lambda values: values.drawn(numbers), architecture.batch))
+    step, sources = _gradient_step(model)
+    variables = model.trainable_variables
     initial = [variable.numpy() for variable in variables]
     sizes: dict[int, float] = {}
     for _ in range(RUNS):

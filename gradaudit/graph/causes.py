@@ -26,7 +26,10 @@ _MOST_DETOURS = 2
 _STRAIGHT_THROUGH = "use a straight-through estimator: x + stop_gradient({}(x) - x)"
 _SOFT = "weight by a sigmoid instead of comparing, or use a straight-through estimator"
 _FIXES = {
-    "StopGradient": "remove the stop_gradient, or give the layers behind it a loss of their own",
+    "StopGradient": (
+        "remove the stop_gradient, give the layers behind it a loss of their own, or make them trainable=False if they "
+        "are to learn by no gradient, as a teacher that follows its student"
+    ),
     "ArgMax": "use soft weights (a softmax), or a straight-through estimator",
     "ArgMin": "use soft weights (a softmax of the negated values), or a straight-through estimator",
     "TopKV2": "use the values of top_k, not its indices, or weight by them",

@@ -44,8 +44,9 @@ class GradientCall:
     TensorFlow differentiates with respect to; `watched` are the ids of the handles that the tape watches, None for
     `tf.gradients`, which has no tape; `zeros_for_none` says that the caller asked for zeros where there is no path;
     `constants` are the tensors through which `tf.gradients` was told to pass none; `seeds` are the gradients of the
-    targets, where the caller gives them; `unregistered` are the ops at which
-    the call is expected to fail, and `may_fail` says that a custom gradient on the way may.
+    targets, where the caller gives them; `unregistered` are the ops at which the call is expected to fail, and
+    `may_fail` says that a custom gradient on the way may; `verified` says that `results` are TensorFlow's own, and were
+    found to be None where that was expected, and nowhere else.
     """
 
     number: int
@@ -62,6 +63,7 @@ class GradientCall:
     results: list[Any] = field(default_factory=list)
     unregistered: tuple[UnregisteredOp, ...] = ()
     may_fail: bool = False
+    verified: bool = False
 
 
 Expectation = Callable[[GradientCall], Sequence[Answer]]
@@ -250,6 +252,7 @@ class GradientCalls:
         call.results = _flat_gradients(gradients, len(call.variables))
         if self.verify and not call.zeros_for_none:
             _compare(call, answers)
+            call.verified = True
         return gradients
 
 

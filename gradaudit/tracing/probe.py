@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.python.eager import backprop
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 from tensorflow.python.ops import gradients_util
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from gradaudit.errors import TraceError
 from gradaudit.graph.verdicts import Source
@@ -26,12 +27,15 @@ _EXAMPLES = 2
 """Length of a first axis of which the spec does not say the length."""
 _POSITIONS = 8
 """Length of any other such axis."""
+_LONGEST_ROW = 4
+"""Of rows of different lengths."""
 _SMALLEST_SPREAD = 0.1
 _ROUNDING = 1e-5
 """A gradient that is a smaller part than this of the largest one of its call may be nothing but rounding."""
 Seen = Literal["none", "zero", "rounding", "non-zero"]
 """What became of a gradient at most: None, zeros, numbers no larger than rounding makes, or others."""
-_LEAST_FIRST: tuple[Seen, ...] = ("none", "zero", "rounding", "non-zero")
+_LEAST_FIRST: tuple[Seen | None, ...] = (None, "none", "zero", "rounding", "non-zero")
+"""By mark: None for a gradient call that never ran, as in a branch that was never taken."""
 _SHIFT = 0.1
 """Before each step, each weight is moved by this part of the root of its mean square, or of the smallest spread."""
 
@@ -43,7 +47,7 @@ def probe(
     variables: Sequence[Any],
     steps: int,
     left_out: Collection[tuple[Source | None, int]] = (),
-) -> dict[int, Seen]:
+) -> tuple[dict[int, Seen], int]:
     """Run `step` for real, and see whether the gradient of each variable is ever neither zero nor infinite.
 
     Args:
@@ -52,14 +56,15 @@ def probe(
             and 1. Arrays and tensors are used as they are.
         batches: real values of the first argument, if there are any.
         variables: those that train; before each step their values are moved at random, off any zero.
-        steps: how many steps to run.
+        steps: how many steps to run, if there are as many batches.
         left_out: gradients that do not count, by the line that asks and the id of the variable's handle.
 
     Returns:
-        What was seen, by the id of the variable's handle; what was never asked for is left out.
+        What was seen, by the id of the variable's handle, and how many steps ran. What may be asked for in a call that
+        never ran is left out, unless another call returned a gradient.
 
     Raises:
-        TraceError: the step fails.
+        TraceError: the step fails, or there is no batch to run it on.
     """
     gradients = _Gradients(left_out)
     numbers = np.random.default_rng(0)
@@ -68,14 +73,22 @@ def probe(
         warnings.filterwarnings("ignore", message="Gradients do not exist")
         patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
         gradients.install(patches)
-        what_failed = "The probe's step fails (give the subject a real batch, if random values are what it cannot take)"
-        with user_errors(what_failed, TraceError):
-            run = tf.function(step)
+        advice = " (give the subject a real batch, if random values are what it cannot take)" if batches is None else ""
+        with user_errors(f"The probe's step fails{advice}", TraceError):
+            # Without AutoGraph, as the audit traces it: a function of the user's inside keeps its own.
+            run = tf.function(gradients.noting_traces(step), autograph=False)
+            ran = 0
             for values in _values(inputs, batches, steps, numbers):
                 for variable in variables:
                     _move(variable, numbers)
                 run(*values)
-    return gradients.seen()
+                ran += 1
+    if not ran:
+        raise TraceError(
+            "The probe ran no step: the subject's batches are empty. Give it data of one batch at least, or a batch of "
+            "TensorSpecs, for which random values are drawn."
+        )
+    return gradients.seen(), ran
 
 
 @dataclass
@@ -83,8 +96,8 @@ class _Gradients:
     """Watches gradient calls, and keeps the most that was seen of each variable's gradient."""
 
     left_out: Collection[tuple[Source | None, int]]
-    _marks: dict[int, tuple[Any, Any]] = field(default_factory=dict)
-    """By the id of the handle: the handle, held so that its id stays its own, and the position of what was seen."""
+    _traces: list[dict[int, tuple[Any, list[Any]]]] = field(default_factory=list)
+    """Of each trace, by the id of the handle: the handle, held so that its id stays its own, and marks, one a call."""
     _nested: bool = False
 
     def install(self, patches: Patches) -> None:
@@ -94,9 +107,28 @@ class _Gradients:
         patches.wrap(backprop.GradientTape, "batch_jacobian", self._watched)
         patches.wrap(gradients_util, "_GradientsHelper", self._watched_symbolic)
 
+    def noting_traces(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """The step, in each trace of which the marks are apart."""
+
+        def traced(*arguments: Any) -> Any:
+            self._traces.append({})
+            return step(*arguments)
+
+        return traced
+
     def seen(self) -> dict[int, Seen]:
         """What was seen so far, by the id of the handle."""
-        return {handle: _LEAST_FIRST[int(mark.numpy())] for handle, (_, mark) in self._marks.items()}
+        numbers: dict[int, list[int]] = {}
+        for trace in self._traces:
+            found = {handle: [int(mark.numpy()) for mark in marks] for handle, (_, marks) in trace.items()}
+            # The first trace of a step that makes variables is thrown away.
+            if any(map(any, found.values())):
+                for handle, values in found.items():
+                    numbers.setdefault(handle, []).extend(values)
+        most = {handle: _LEAST_FIRST[max(values)] for handle, values in numbers.items()}
+        # Who knows what a call that never ran would return.
+        known = {handle: seen for handle, seen in most.items() if seen != "none" or min(numbers[handle]) > 0}
+        return {handle: seen for handle, seen in known.items() if seen is not None}
 
     def _watched(
         self, original: Callable[..., Any], tape: Any, target: Any, sources: Any, *rest: Any, **options: Any
@@ -124,13 +156,12 @@ class _Gradients:
 
     def _note(self, handle: Any, peak: Any, noise: Any) -> None:
         """Mark what was seen of a gradient whose largest element is `peak`; None for a gradient of None."""
-        if id(handle) not in self._marks:
-            with tf.init_scope():
-                self._marks[id(handle)] = (handle, tf.Variable(0, trainable=False))
-        if peak is not None:
-            seen = 1 + tf.cast(peak > 0, tf.int32) + tf.cast(peak > noise, tf.int32)
-            mark = self._marks[id(handle)][1]
-            mark.assign(tf.maximum(mark, seen))
+        with tf.init_scope():
+            # Made past the creators of variables: those of a `tf.function` let none be made when it is traced again.
+            mark = ResourceVariable(0, trainable=False)
+        self._traces[-1].setdefault(id(handle), (handle, []))[1].append(mark)
+        seen = 1 if peak is None else 2 + tf.cast(peak > 0, tf.int32) + tf.cast(peak > noise, tf.int32)
+        mark.assign(tf.maximum(mark, seen))
 
 
 def _peak(gradient: Any) -> Any:
@@ -162,17 +193,37 @@ def _drawn(value: Any, numbers: np.random.Generator) -> Any:
         value = tf.TensorSpec(value.shape, value.dtype)
     if not isinstance(value, tf.TypeSpec):
         return value
-    if not isinstance(value, tf.TensorSpec):
-        raise TraceError(f"No random values can be drawn for a {type(value).__name__}: give the subject a real batch.")
     if value.shape.rank is None:
         raise TraceError("No random values can be drawn for a shape of unknown rank: give the subject a real batch.")
-    unknown = [_EXAMPLES, *[_POSITIONS] * value.shape.rank]
-    shape = [length or other for length, other in zip(value.shape.as_list(), unknown, strict=False)]
-    if value.dtype == tf.string:
-        return tf.fill(shape, "a")
-    if value.dtype.is_integer or value.dtype.is_bool:
-        return tf.constant(numbers.integers(0, 2, shape), value.dtype)
-    return tf.cast(numbers.normal(size=shape), value.dtype)
+    if isinstance(value, tf.RaggedTensorSpec):
+        return _ragged(value, numbers)
+    if isinstance(value, tf.SparseTensorSpec):
+        return tf.sparse.from_dense(_dense(value.shape, value.dtype, numbers))
+    if isinstance(value, tf.TensorSpec):
+        return _dense(value.shape, value.dtype, numbers)
+    raise TraceError(f"No random values can be drawn for a {type(value).__name__}: give the subject a real batch.")
+
+
+def _ragged(spec: Any, numbers: np.random.Generator) -> Any:
+    """Random values in rows of different lengths, of which the sum is always the same: the step is traced once."""
+    rows, nested = spec.shape[0] or _EXAMPLES, []
+    for axis in range(1, spec.ragged_rank + 1):
+        uniform = spec.shape[axis]
+        lengths = np.full(rows, uniform) if uniform else numbers.permutation(np.arange(rows) % _LONGEST_ROW + 1)
+        nested.append(tf.constant(lengths, spec.row_splits_dtype))
+        rows = int(lengths.sum())
+    values = _dense(tf.TensorShape([rows, *spec.shape[spec.ragged_rank + 1 :]]), spec.dtype, numbers)
+    return tf.RaggedTensor.from_nested_row_lengths(values, nested)
+
+
+def _dense(shape: Any, dtype: Any, numbers: np.random.Generator) -> Any:
+    unknown = [_EXAMPLES, *[_POSITIONS] * shape.rank]
+    lengths = [length or other for length, other in zip(shape.as_list(), unknown, strict=False)]
+    if dtype == tf.string:
+        return tf.fill(lengths, "a")
+    if dtype.is_integer or dtype.is_bool:
+        return tf.constant(numbers.integers(0, 2, lengths), dtype)
+    return tf.cast(numbers.normal(size=lengths), dtype)
 
 
 def _move(variable: Any, numbers: np.random.Generator) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 from keras.src.layers.layer import Layer
 from tensorflow.python.eager import context
+from tensorflow.python.eager.lift_to_graph import lift_to_graph
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
-from tensorflow.python.framework import func_graph
+from tensorflow.python.framework import func_graph, ops
 
 from gradaudit.errors import TraceError
 from gradaudit.tracing import output_scopes
@@ -91,9 +92,26 @@ def _trace_once(
         gradient_calls.install(patches)
         updates.install(patches)
         output_scopes.install(patches)
-        with trace.graph.as_default(), user_errors("The step cannot be traced", TraceError):
+        with (
+            trace.graph.as_default(),
+            tf.variable_creator_scope(_lifted),
+            user_errors("The step cannot be traced", TraceError),
+        ):
             trace.result = step(*tf.nest.map_structure(_placeholder, tuple(inputs)))
     return trace
+
+
+def _lifted(next_creator: Callable[..., Any], **arguments: Any) -> Any:
+    """A variable that the step makes from a symbolic value, which is computed apart, as a `tf.function` does."""
+    value = arguments.get("initial_value")
+    if isinstance(value, tf.Tensor) and not isinstance(value, ops.EagerTensor):
+
+        def initial_value() -> Any:
+            compute = tf.function(lambda: lift_to_graph([value], ops.get_default_graph())[value], autograph=False)
+            return compute()
+
+        arguments["initial_value"] = initial_value
+    return next_creator(**arguments)
 
 
 def _noting(origins: Origins) -> Callable[..., Any]:

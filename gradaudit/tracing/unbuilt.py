@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from keras.layers import Attention, BatchNormalization, GroupNormalization, LayerNormalization
 from keras.src.layers.layer import Layer
 from keras.src.layers.preprocessing.data_layer import DataLayer
 from keras.src.utils.python_utils import is_default
@@ -49,8 +50,17 @@ def _makes_variables(layer: Any) -> bool:
     builders = list(_own_builders(type(layer)))
     if any(not builder.__module__.startswith("keras.") for builder in builders):
         return True
+    if _was_told_to_make_none(layer):
+        return False
     names = {name for builder in builders for name in builder.__code__.co_names}
     return "add_weight" in names or "build" in names and not layer._layers
+
+
+def _was_told_to_make_none(layer: Any) -> bool:
+    """Whether a layer of Keras's own that makes variables by choice is to make none that train."""
+    if isinstance(layer, (BatchNormalization, GroupNormalization, LayerNormalization)):
+        return not (layer.scale or layer.center or getattr(layer, "rms_scaling", False))
+    return isinstance(layer, Attention) and not layer.use_scale and layer.score_mode != "concat"
 
 
 def _own_builders(kind: type) -> Iterator[Any]:

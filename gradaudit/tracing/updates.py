@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import tensorflow as tf
 from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
 from gradaudit.errors import TraceError
@@ -33,6 +34,7 @@ class Updates:
         patches.wrap(base_optimizer.BaseOptimizer, "apply_gradients", self._apply_gradients)
         # It has an `apply` of its own, with a condition around the inner optimizer's.
         patches.wrap(loss_scale_optimizer.LossScaleOptimizer, "apply", self._apply)
+        patches.wrap(loss_scale_optimizer.LossScaleOptimizer, "scale_loss", _scale_loss)
 
     def _apply(
         self, original: Callable[..., None], optimizer: Any, grads: Any, trainable_variables: Any = None
@@ -97,6 +99,13 @@ class Updates:
                 f"it is given the gradient of variable {path!r}{more}, and was built without it. {_REBUILD}",
             )
         return variables
+
+
+def _scale_loss(original: Callable[..., Any], optimizer: Any, loss: Any) -> Any:
+    """Scale a loss by what varies, as after the first step, and not by the number that serves until it is built."""
+    if optimizer.built:
+        return original(optimizer, loss)
+    return loss * tf.compat.v1.placeholder(loss.dtype, [], "loss_scale")
 
 
 def _refusal(optimizer: Any, reason: str) -> TraceError:

@@ -143,6 +143,35 @@ def test_a_model_under_a_strategy_is_built_within_it() -> None:
     assert statuses(audit(Subject.from_keras(model, (X, {"used": Y})))) == EXPECTED
 
 
+def test_a_momentum_teacher_is_told_to_be_frozen_and_is_then_no_finding() -> None:
+    def subject(**options: bool) -> Subject:
+        student = keras.layers.Dense(2, name="student")
+        teacher = keras.layers.Dense(2, name="teacher", **options)
+
+        class Distilled(keras.Model):
+            def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean(tf.square(student(x) - tf.stop_gradient(teacher(x))))
+                weights = self.trainable_weights
+                self.optimizer.apply(tape.gradient(loss, weights), weights)
+                teacher.kernel.assign(0.99 * teacher.kernel + 0.01 * student.kernel)
+                return {"loss": loss}
+
+        model = Distilled()
+        model.student, model.teacher = student, teacher
+        model.compile("sgd")
+        return Subject.from_keras(model, X)
+
+    result = audit(subject)
+    (finding,) = result.findings
+    cause = next(verdict.cause for verdict in result.variables if verdict.path == "teacher/kernel")
+    assert (finding.rule, cause.op_type) == ("GA101", "StopGradient")
+    assert "make them trainable=False if they are to learn by no gradient" in cause.fix
+    frozen = audit(lambda: subject(trainable=False))
+    assert frozen.findings == ()
+    assert statuses(frozen)["teacher/kernel"] == "frozen"
+
+
 def test_a_loss_that_reads_an_output_through_argmax_is_blocked_there() -> None:
     def subject() -> Subject:
         model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, name="logits")], name="m")
@@ -313,8 +342,29 @@ def test_a_verdict_that_tensorflow_contradicts_is_an_error(monkeypatch: pytest.M
         audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)
 
 
-def test_the_tape_agrees_on_a_keras_model() -> None:
-    assert statuses(audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)) == EXPECTED
+def test_the_tape_agrees_on_a_keras_model_and_a_note_counts_its_answers() -> None:
+    result = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), verify=True)
+    assert statuses(result) == EXPECTED
+    assert result.notes == (
+        "verified: TensorFlow returned None for exactly the 2 variables that should get none, and a gradient for "
+        "exactly the 4 variables that should get one.",
+    )
+    assert audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y}))).notes == ()
+
+
+def test_a_gradient_call_that_cannot_be_verified_is_named() -> None:
+    def subject() -> Subject:
+        w = tf.Variable(tf.ones([8, 2]), name="w")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(x @ w)
+            w.assign_sub(tape.gradient(loss, w, unconnected_gradients="zero"))
+
+        return Subject(step, [tf.TensorSpec((4, 8))])
+
+    (note,) = audit(subject, verify=True).notes
+    assert note.startswith("not verified: the gradient call at tests/gradaudit/test_audit.py:")
 
 
 def test_tensorflow_and_keras_are_as_they_were_after_an_audit_that_failed() -> None:

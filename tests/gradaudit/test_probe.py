@@ -1,6 +1,9 @@
 """The probe: real steps whose gradients must not contradict a verdict."""
 
+import random
 import re
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -141,6 +144,128 @@ def test_a_step_that_random_values_break_is_told_to_need_a_real_batch() -> None:
 
     with pytest.raises(TraceError, match=re.compile(r"give the subject a real batch", re.DOTALL)):
         audit(picky, probe=1)
+
+
+def of_rows(rows: int, batch_size: int, **options: Any) -> Callable[[], Subject]:
+    data = tf.data.Dataset.from_tensor_slices(np.ones((rows, 16), np.float32)).batch(batch_size, **options)
+
+    def build() -> Subject:
+        a = weight("a")
+        step = descend(lambda x: tf.reduce_sum(x @ a), [a]).step
+        return Subject(step, [data.element_spec], batches=data)
+
+    return build
+
+
+def test_a_data_set_without_a_batch_probes_nothing() -> None:
+    with pytest.raises(TraceError, match="The probe ran no step: the subject's batches are empty"):
+        audit(of_rows(8, 16, drop_remainder=True), probe=3)
+
+
+def test_the_steps_that_are_told_are_those_that_ran_also_where_the_last_batch_is_smaller() -> None:
+    result = audit(of_rows(6, 4), probe=50)
+    assert {verdict.probe for verdict in result.variables} == {"non-zero"}
+    assert "probed with 2 real steps on given batches" in result.notes[-1]
+
+
+@pytest.mark.parametrize("steps", [-1, 2.5, "3"])
+def test_what_is_no_number_of_steps_is_refused(steps: Any) -> None:
+    with pytest.raises(SubjectError, match="probe must be a number of steps"):
+        audit(half_dead, probe=steps)
+
+
+def test_a_gradient_call_in_a_branch_that_never_runs_is_told_and_confirms_nothing() -> None:
+    def build() -> Subject:
+        a, b = weight("a"), weight("b")
+
+        def train(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(x @ other)
+            apply(tape.gradient(loss, [a, b]), [a, b])
+            return loss
+
+        def step(x: tf.Tensor) -> None:
+            tf.cond(tf.reduce_sum(x) < 1e9, lambda: train(x, a), lambda: train(x, b))
+
+        return Subject(step, [DATA])
+
+    result = audit(build, probe=2)
+    assert {verdict.path: verdict.probe for verdict in result.variables} == {"a": "non-zero", "b": "not-asked"}
+    assert result.notes[-1].endswith("no verdict is contradicted; never asked for was the gradient of b.")
+
+
+def counts_its_traces() -> Subject:
+    a, b, traces = weight("a"), weight("b"), []
+
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        traces.append(None)
+        return tf.reduce_sum(x @ a) if len(traces) == 1 else tf.reduce_sum(x @ a @ b)
+
+    return descend(loss, [a, b])
+
+
+def drops_at_random() -> Subject:
+    a, b, dice = weight("a"), weight("b"), random.Random(10)
+    return descend(lambda x: tf.reduce_sum(x @ a if dice.random() > 0.5 else x @ a @ b), [a, b])
+
+
+@pytest.mark.parametrize("build", [counts_its_traces, drops_at_random])
+def test_what_python_decides_otherwise_in_the_probe_is_no_defect(build: Callable[[], Subject]) -> None:
+    with pytest.raises(TraceError, match=r"Python decides anew .* 'b' is disconnected, .* in one, and connected, "):
+        audit(build, probe=1)
+
+
+def test_an_op_that_fails_when_it_runs_is_told_in_its_own_words_with_the_users_line() -> None:
+    class Picky(keras.layers.Layer):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            tf.debugging.assert_greater(x, 100.0, message="too small")
+            return x
+
+    def build() -> Subject:
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1), Picky()])
+        model.compile("adam", "mse")
+        return Subject.from_keras(model, (tf.TensorSpec((2, 4)), tf.TensorSpec((2, 1))))
+
+    with pytest.raises(TraceError) as error:
+        audit(build, probe=1)
+    assert re.search(
+        r": InvalidArgumentError at tests/gradaudit/test_probe.py:\d+ in call: .*too small", str(error.value)
+    )
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_error_of_a_trace_is_told_with_the_users_own_line() -> None:
+    def build() -> Subject:
+        a, traces = weight("a"), []
+
+        def loss(x: tf.Tensor) -> tf.Tensor:
+            traces.append(None)
+            if len(traces) > 1:
+                raise ValueError("no second trace")
+            return tf.reduce_sum(x @ a)
+
+        return descend(loss, [a])
+
+    with pytest.raises(TraceError, match=r"ValueError at tests/gradaudit/test_probe.py:\d+ in loss: no second trace"):
+        audit(build, probe=1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows"),
+    [
+        (tf.RaggedTensorSpec([3, None, 16]), lambda x: tf.reduce_sum(x, axis=1)),
+        (tf.RaggedTensorSpec([None, 3, None, 16], ragged_rank=2), lambda x: tf.reduce_sum(x, axis=[1, 2])),
+        (tf.RaggedTensorSpec([2, None], tf.int32), lambda x: tf.one_hot(x.to_tensor(), 16)[:, 0]),
+        (tf.SparseTensorSpec([4, 16]), tf.sparse.to_dense),
+    ],
+    ids=["ragged", "twice ragged", "ragged integers", "sparse"],
+)
+def test_values_are_drawn_for_ragged_and_sparse_batches(spec: tf.TypeSpec, rows: Callable[[Any], tf.Tensor]) -> None:
+    def build() -> Subject:
+        a = weight("a")
+        return Subject(descend(lambda x: tf.reduce_sum(tf.reshape(rows(x), [-1, 16]) @ a), [a]).step, [spec])
+
+    assert [verdict.probe for verdict in audit(build, probe=2).variables] == ["non-zero"]
 
 
 def test_the_command_runs_three_steps_or_as_many_as_it_is_told(toy: object, command: Command) -> None:
