@@ -34,7 +34,7 @@ arithmetic: every operand is scaled, element by element, by factors of either si
 masks: masks that are constant element by element, and booleans and indices, are random.
 branches: a condition gives a random mixture of all its branches, so that branches meet that never do: those of two
     conditions on one value, and one branch forwards and another one backwards.
-rounds: how often a loop goes round is random, and so is what it starts with.
+rounds: how often a loop goes round is random, and so is what it starts with, or goes through row by row.
 elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
 all elements: of every op; a limit only where a gradient is asked for inside a loss, because the indices at which loops
     and functions are differentiated are none that are constant.

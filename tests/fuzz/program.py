@@ -261,7 +261,7 @@ class _Source:
         return f'loosened({operand}, "{place}", whole={whole})'
 
     def _carried(self, operand: str) -> str:
-        """What a loop starts with."""
+        """What a loop starts with, or goes through row by row."""
         return f"carried({operand})" if self._loosened else operand
 
     def _function(self, depth: int, statement: Function) -> None:
@@ -310,10 +310,11 @@ class _Source:
         self._add(depth, f"def {statement.name}({', '.join(statement.parameters)}):")
         self._block(depth + 1, statement.body)
         self._add(depth + 1, f"return {statement.body.results[0]}")
-        if len(statement.operands) == 1:
-            value = f"tf.map_fn({statement.name}, {statement.operands[0]})"
+        operands = [self._carried(operand) for operand in statement.operands]
+        if len(operands) == 1:
+            value = f"tf.map_fn({statement.name}, {operands[0]})"
         else:
-            value = f"tf.scan({statement.name}, {statement.operands[1]}, {self._carried(statement.operands[0])})"
+            value = f"tf.scan({statement.name}, {operands[1]}, {operands[0]})"
         self._add(depth, f"{statement.output} = {value}")
 
     def _innergradient(self, depth: int, statement: InnerGradient) -> None:
