@@ -200,6 +200,14 @@ class Opening:
         found = [self.known_node(values_of(result)) for result in call.results]
         return [node for node in found if node is not None]
 
+    def value(self, node: str) -> Value | None:
+        """What is known of a tensor's value, whatever the inputs and weights are."""
+        return self._values.get(node)
+
+    def adding_layer(self, node: str) -> str | None:
+        """The path of the layer that added this tensor as a loss; None if none did."""
+        return self._trace.origins.adding_layer(self.places[node].tensor) if node in self.places else None
+
     def known_node(self, value: Any) -> str | None:
         """The node of what may be a tensor of the step; None if it is none."""
         key = (id(value.op), value.value_index) if hasattr(value, "value_index") else None
@@ -322,7 +330,7 @@ class Opening:
         origin = self._trace.origins.of(op)
         return self.graph.add_op(
             op.type,
-            scope=op.name.rpartition("/")[0],
+            scope=self._trace.scope_names.of(op.graph, op.name.rpartition("/")[0]),
             narrows=narrows(op),
             layer=origin.layer,
             source=origin.source,
@@ -340,11 +348,12 @@ class Opening:
     def _is_data(self, frame: Frame, op: Any, output: Any) -> bool:
         """Whether a tensor brings values into the step that are no weights: a batch, a constant table, random numbers.
 
-        That is an input of the step, or floats that are made from no other floats. A scalar is a factor, no data.
+        That is an input of the step, or floats that are made from no other floats. A scalar is a factor, no data, and
+        what a regularizer brings in is its own: it is asked for a penalty on a weight, and given nothing else.
         """
         if op.type in _PLACEHOLDERS and id(op) not in frame.bound:
             return True
-        if output.shape.rank == 0 or not carries_gradient(output):
+        if output.shape.rank == 0 or not carries_gradient(output) or self._trace.origins.of(op).regularizes:
             return False
         if op.type.startswith(_SUPPLIES):
             return True

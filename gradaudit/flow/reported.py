@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from gradaudit.flow.bodies import called_bodies
 from gradaudit.flow.opening import Opening
-from gradaudit.flow.terms import Addend, Splitter, names_of
-from gradaudit.graph.gradient_graph import Window
+from gradaudit.flow.sums import Addend, Splitter
+from gradaudit.flow.terms import names_of
+from gradaudit.graph.gradient_graph import PASSES_OR_ZERO, Window
 from gradaudit.graph.verdicts import MissingTerm
 from gradaudit.tracing.trace import Trace
 
@@ -26,13 +27,21 @@ def missing_terms(opening: Opening, trace: Trace, participation_scopes: Collecti
     splitter = Splitter(opening, everywhere)
     targets = [target for call in trace.calls for target in opening.targets(call)]
     differentiated = splitter.summands(targets)
-    trained_by = opening.graph.reach(dict.fromkeys(targets, 1), window=everywhere)
+    # What a weight of zero is before stands there too: another rule tells of that.
+    inside_of_any = opening.graph.reach(dict.fromkeys(targets, 1), window=everywhere, flows=PASSES_OR_ZERO)
     formulas = _Formulas(opening)
     found: dict[object, MissingTerm] = {}
     for reported in _reported(opening, trace):
         addends = splitter.split([reported])
         inside = [addend for addend in addends if splitter.summands([addend.node]) & differentiated]
-        others = [a for a in addends if a not in inside and a.node in splitter.learned and a.node not in trained_by]
+        others = [
+            addend
+            for addend in addends
+            if addend not in inside
+            and addend.weight != 0
+            and addend.node in splitter.learned
+            and addend.node not in inside_of_any
+        ]
         if not inside or not others:
             continue
         known = {formulas.of(node) for node in differentiated}

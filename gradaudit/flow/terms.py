@@ -1,46 +1,38 @@
-"""Takes a differentiated loss apart into its addends, and names them as their author would."""
+"""Names the terms of a differentiated loss as their author would, and tells tasks from penalties and participation."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from tensorflow.python.framework import tensor_util
-
-from gradaudit.flow.bodies import called_bodies
 from gradaudit.flow.opening import Opening
-from gradaudit.graph.gradient_graph import PASSES, Window
+from gradaudit.flow.sums import Addend, Splitter
+from gradaudit.graph.gradient_graph import Window
 from gradaudit.graph.verdicts import Source, TermKind
 
-_SAME_VALUE = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "CheckNumerics", "EnsureShape"})
-_SUMS = frozenset({"AddV2", "Add", "AddN", "Pack"})
 _AROUND_ALL_LOSSES = "compile_loss"
 """The scope that Keras opens around what was given to `compile(loss=...)`; it names no term."""
-
-_QUOTIENTS = frozenset({"RealDiv", "Div", "DivNoNan"})
-
-
-@dataclass(frozen=True)
-class Addend:
-    """A tensor that is added into the loss at line `added`; `weight` is the product of the static factors before it."""
-
-    node: str
-    weight: float
-    scope: str
-    source: Source | None
-    added: Source | None = None
+_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
+"""What a tensor is computed from by way of these is no data: a batch's size is a number."""
 
 
 @dataclass(frozen=True)
 class LossTerm:
-    """Addends that bear one name. `parts` are their tensors, with the static weight of each."""
+    """Addends that bear one name. `parts` are their tensors, with the weight of each where that is static."""
 
     name: str
     kind: TermKind
     weight: float | None
     source: Source | None
-    parts: dict[str, float]
+    parts: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class _Name:
+    """What to call an addend. Those of one `key` are one term; two terms may be called alike."""
+
+    key: tuple[str, str]
+    label: str
 
 
 def loss_terms(
@@ -48,29 +40,33 @@ def loss_terms(
 ) -> tuple[LossTerm, ...]:
     """The terms of the sum of `targets`, each times its weight, in the order in which they are added.
 
-    A term is named after the first name scope that tells it from the others, and addends of one name are one term;
-    without a scope every addend is a term, named after the line that computes it. It is a participation term if one of
-    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone. A constant is a term
-    only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
+    A term is named after the layer that added it as a loss, or after the first name scope that tells it from the
+    others, and addends of one name are one term; without either every addend is a term, named after the line that
+    computes it. It is a participation term if one of `participation_scopes` is among its scopes, and a penalty if it is
+    computed from weights alone. A constant is a term only if it stands alone in a scope of its own; without one it is
+    the zero that a sum begins with, or an offset.
     """
     splitter = Splitter(opening, window)
     addends = _merged([addend for target, weight in targets.items() for addend in splitter.split([target], weight)])
-    named: dict[str, list[Addend]] = {}
-    kinds: dict[str, TermKind] = {}
-    shared = _shared_scopes([addend.scope for addend in addends])
+    parts: dict[_Name, list[Addend]] = {}
+    kinds: dict[_Name, TermKind] = {}
+    shared = _shared_scopes(addends)
     for addend in addends:
         kind = _kind(opening, addend, participation_scopes)
-        name = _scope_name(addend, shared, participation_scopes)
+        name = _name(addend, shared, participation_scopes)
         if name is None or kinds.get(name, kind) != kind:
-            name = _unused(_place_name(opening, addend, kind), named)
-        named.setdefault(name, []).append(addend)
+            name = _Name(("", addend.node), _place_name(opening, addend, kind))
+        parts.setdefault(name, []).append(addend)
         kinds[name] = kind
     for constant in splitter.constants:
-        name = _scope_beside(constant.scope, addends, shared)
+        name = _name_beside(constant, addends, shared)
         if name is not None and name not in kinds:
-            named.setdefault(name, []).append(constant)
-    terms = [_term(name, kinds.get(name, "task"), parts) for name, parts in named.items()]
-    return tuple(terms + _enclosed(opening, terms, window, participation_scopes))
+            parts.setdefault(name, []).append(constant)
+    terms: dict[str, LossTerm] = {}
+    for name, added in parts.items():
+        label = _unused(name.label, terms)
+        terms[label] = _term(label, kinds.get(name, "task"), added)
+    return (*terms.values(), *_enclosed(opening, list(terms.values()), window, participation_scopes))
 
 
 def participation_nodes(opening: Opening, participation_scopes: Collection[str]) -> frozenset[str]:
@@ -84,138 +80,13 @@ def participation_nodes(opening: Opening, participation_scopes: Collection[str])
 
 def names_of(opening: Opening, addends: Sequence[Addend], participation_scopes: Collection[str]) -> dict[str, str]:
     """What to call the addends of one sum, by node."""
-    shared = _shared_scopes([addend.scope for addend in addends])
+    shared = _shared_scopes(addends)
     return {
-        addend.node: _scope_name(addend, shared, participation_scopes)
-        or _place_name(opening, addend, _kind(opening, addend, participation_scopes))
+        addend.node: name.label
+        if (name := _name(addend, shared, participation_scopes)) is not None
+        else _place_name(opening, addend, _kind(opening, addend, participation_scopes))
         for addend in addends
     }
-
-
-class Splitter:
-    """Walks from the loss down through sums, as long as every step is linear."""
-
-    def __init__(self, opening: Opening, window: Window) -> None:
-        self._opening = opening
-        self._window = window
-        trainable = [node for known, node in opening.variables.with_nodes() if known.trainable]
-        self.learned = opening.graph.dependents(trainable, flows=PASSES)
-        self.constants: list[Addend] = []
-        """Constants that were met among the addends, which are no addends of their own."""
-
-    def split(self, targets: Iterable[str], weight: float = 1.0) -> list[Addend]:
-        """The addends of the sum of `targets`, each times `weight`."""
-        addends: list[Addend] = []
-        waiting: list[tuple[str, float, Source | None]] = [(target, weight, None) for target in reversed(list(targets))]
-        while waiting:
-            node, weight, added = waiting.pop()
-            parts = self._parts(node, weight)
-            if parts is not None:
-                added = self._opening.graph.facts(node)["source"] if len(parts) > 1 else added
-                waiting.extend((part, factor, added) for part, factor in reversed(parts))
-                continue
-            scaled = self._scaled_sum(node, weight)
-            if scaled is not None:
-                addends += scaled
-            else:
-                addend = Addend(node, weight, self._scope(node), self._opening.graph.facts(node)["source"], added)
-                (self.constants if self._is_constant(node) else addends).append(addend)
-        return addends
-
-    def summands(self, targets: Iterable[str]) -> set[str]:
-        """All tensors of which the targets are weighted sums, the targets too, that a variable trains through.
-
-        The weights may be anything that does not learn.
-        """
-        seen: set[str] = set()
-        waiting = list(targets)
-        while waiting:
-            node = waiting.pop()
-            if node in seen or node not in self.learned:
-                continue
-            seen.add(node)
-            parts = self._parts(node, 1.0)
-            if parts is None:
-                op, inputs = self._op(node)
-                parts = [(inputs[p], 1.0) for p, factor in _scalings(op) if inputs[factor] not in self.learned]
-            waiting += [part for part, _ in parts]
-        return seen
-
-    def _parts(self, node: str, weight: float) -> list[tuple[str, float]] | None:
-        """The tensors of which `node` is the weighted sum; None if it is none with static weights."""
-        op, inputs = self._op(node)
-        if not self._opening.graph.is_in(self._window, node):
-            return None
-        if op.type == "Placeholder" or called_bodies(op) is not None:
-            return self._passed_on(node, weight)
-        if not _is_scalar(op.outputs[0]) and op.type != "Pack":
-            return self._broadcast(op, inputs, weight)
-        if op.type in _SAME_VALUE:
-            return [(inputs[0], weight)] if _is_scalar(op.inputs[0]) and op.inputs[0].dtype.is_floating else None
-        if op.type in _SUMS:
-            return [(part, weight) for part in inputs]
-        if op.type == "Sub":
-            return [(inputs[0], weight), (inputs[1], -weight)]
-        if op.type == "Neg":
-            return [(inputs[0], -weight)]
-        if op.type in ("Sum", "Mean"):
-            return self._reduced(op, inputs[0], weight)
-        return self._scaled(op, inputs, weight)
-
-    def _reduced(self, op: Any, reduced: str, weight: float) -> list[tuple[str, float]] | None:
-        """A sum or mean over a stack of scalars, or over examples to each of which a scalar was added."""
-        inner = op.inputs[0]
-        if inner.op.type == "Pack":
-            return [(reduced, weight / len(inner.op.inputs) if op.type == "Mean" else weight)]
-        if _is_scalar(inner) or self._broadcast(inner.op, ["", ""], weight) is not None:
-            return [(reduced, weight)]
-        return None
-
-    def _broadcast(self, op: Any, inputs: list[str], weight: float) -> list[tuple[str, float]] | None:
-        """A scalar that is added to the loss of each example is a term of its own."""
-        if op.type not in ("AddV2", "Add", "Sub") or not any(_is_scalar(tensor) for tensor in op.inputs):
-            return None
-        return [(inputs[0], weight), (inputs[1], -weight if op.type == "Sub" else weight)]
-
-    def _passed_on(self, node: str, weight: float) -> list[tuple[str, float]] | None:
-        """Through the border of a function, where that is the only way."""
-        producers = [p for p in self._opening.graph.producers(node) if p in self._opening.places]
-        return [(producers[0], weight)] if len(producers) == 1 else None
-
-    def _scaled(self, op: Any, inputs: list[str], weight: float) -> list[tuple[str, float]] | None:
-        """A product with, or a quotient by, a constant."""
-        for position, factor in _scalings(op):
-            constant = _constant(op.inputs[factor])
-            if constant is not None and (op.type == "Mul" or constant):
-                return [(inputs[position], weight * constant if op.type == "Mul" else weight / constant)]
-        return None
-
-    def _scaled_sum(self, node: str, weight: float) -> list[Addend] | None:
-        """The addends of a sum that is scaled as a whole by something that does not learn, such as a loss scale.
-
-        What is no sum stays whole: a mean is a quotient too, and is what its author calls the term.
-        """
-        op, inputs = self._op(node)
-        for position, factor in _scalings(op) if self._opening.graph.is_in(self._window, node) else ():
-            if inputs[factor] not in self.learned:
-                addends = self.split([inputs[position]], weight)
-                if len(addends) > 1:
-                    return addends
-        return None
-
-    def _op(self, node: str) -> tuple[Any, list[str]]:
-        place = self._opening.places[node]
-        op = place.tensor.op
-        return op, [self._opening.node(place.frame, tensor) for tensor in op.inputs]
-
-    def _scope(self, node: str) -> str:
-        """The scope of a tensor; a Python number's is that of the sum for which TensorFlow made a tensor of it."""
-        scope = str(self._opening.graph.facts(node)["scope"])
-        consumers = self._opening.places[node].tensor.consumers()
-        return scope.rpartition("/")[0] if any(op.name == scope for op in consumers) else scope
-
-    def _is_constant(self, node: str) -> bool:
-        return _constant(self._opening.places[node].tensor) is not None
 
 
 def _merged(addends: Sequence[Addend]) -> list[Addend]:
@@ -226,13 +97,17 @@ def _merged(addends: Sequence[Addend]) -> list[Addend]:
         if before is None:
             merged[addend.node] = addend
         else:
-            merged[addend.node] = replace(before, weight=before.weight + addend.weight)
+            both = None if before.weight is None or addend.weight is None else before.weight + addend.weight
+            merged[addend.node] = replace(before, weight=both)
     return list(merged.values())
 
 
-def _shared_scopes(scopes: Sequence[str]) -> int:
-    """How many leading scopes all addends share; the last scope of an addend is never counted as shared."""
-    parts = [scope.split("/") if scope else [] for scope in scopes]
+def _shared_scopes(addends: Sequence[Addend]) -> int:
+    """How many leading scopes all addends share; the last scope of an addend is never counted as shared.
+
+    Those that layers added have their names from the layers.
+    """
+    parts = [addend.scope.split("/") if addend.scope else [] for addend in addends if addend.layer is None]
     limit = max(min((len(part) for part in parts), default=0) - (len(parts) == 1), 0)
     shared = 0
     while shared < limit and len({part[shared] for part in parts}) == 1:
@@ -264,36 +139,44 @@ def _participation_name(scope: str, participation_scopes: Collection[str]) -> st
     """The name of a term in this scope, with the scope inside it, which says for which output it is."""
     scopes = [part for part in scope.split("/") if part]
     for position, part in enumerate(scopes):
-        if _plain(part) in participation_scopes:
-            return "/".join([_plain(part), *scopes[position + 1 : position + 2]])
+        if part in participation_scopes:
+            return "/".join([part, *scopes[position + 1 : position + 2]])
     return None
 
 
-def _scope_name(addend: Addend, shared: int, participation_scopes: Collection[str]) -> str | None:
-    participation = _participation_name(addend.scope, participation_scopes)
+def _name(addend: Addend, shared: int, participation_scopes: Collection[str]) -> _Name | None:
+    """What an addend is called after a scope, or after the layer that added it; None if there is neither."""
+    participation = _participation_name(addend.called, participation_scopes)
     if participation is not None:
-        return participation
-    scopes = [scope for scope in addend.scope.split("/") if scope]
-    own = scopes[shared:] or scopes[-1:]
-    if len(own) > 1 and own[0] == _AROUND_ALL_LOSSES:
-        own = own[1:]
-    return own[0] if own else None
+        return _Name(("participation", participation), participation)
+    if addend.layer is not None:
+        return _Name(("layer", addend.layer), addend.layer)
+    scopes = addend.called.split("/") if addend.called else []
+    return _scope_name(addend, min(shared, len(scopes) - 1)) if scopes else None
 
 
-def _scope_beside(scope: str, addends: Sequence[Addend], shared: int) -> str | None:
-    """The first scope that tells a constant from the addends around it; None if none of its scopes is its own."""
-    around = addends[0].scope.split("/")[:shared] if addends else []
-    scopes = [part for part in scope.split("/") if part]
-    own = scopes[shared:] if scopes[:shared] == around else []
-    own = own[1:] if own[:1] == [_AROUND_ALL_LOSSES] else own
-    return own[0] if own else None
+def _name_beside(constant: Addend, addends: Sequence[Addend], shared: int) -> _Name | None:
+    """What a constant is called after the scope that tells it from the addends around it; None if it has none."""
+    around = next((addend.scope.split("/")[:shared] for addend in addends if addend.layer is None), [])
+    scopes = constant.scope.split("/") if constant.scope else []
+    if scopes[:shared] != around or scopes[shared:] in ([], [_AROUND_ALL_LOSSES]):
+        return None
+    return _scope_name(constant, shared)
+
+
+def _scope_name(addend: Addend, position: int) -> _Name:
+    """The name of the scope at a position, or of the one inside it."""
+    called = addend.called.split("/")
+    if called[position] == _AROUND_ALL_LOSSES and position + 1 < len(called):
+        position += 1
+    return _Name(("scope", "/".join(addend.scope.split("/")[: position + 1])), called[position])
 
 
 def _place_name(opening: Opening, addend: Addend, kind: TermKind) -> str:
     """What to call an addend without a scope of its own: its line, or the weights that it is a penalty on."""
     if kind == "penalty" and (paths := _weights_read(opening, opening.graph.cone([addend.node]))):
         return f"penalty on {paths[0] if len(paths) == 1 else f'{len(paths)} variables'}"
-    return str(addend.source or addend.node)
+    return str(addend.source or "loss")
 
 
 def _unused(name: str, taken: Collection[str]) -> str:
@@ -318,7 +201,7 @@ def _term(name: str, kind: TermKind, parts: Sequence[Addend]) -> LossTerm:
 def _kind(opening: Opening, addend: Addend, participation_scopes: Collection[str]) -> TermKind:
     if _participation_name(addend.scope, participation_scopes) is not None:
         return "participation"
-    cone = opening.graph.cone([addend.node])
+    cone = opening.graph.cone([addend.node], but_not_behind=_SHAPES)
     reads_data = any(opening.graph.facts(node)["is_data"] for node in cone)
     return "penalty" if _weights_read(opening, cone) and not reads_data else "task"
 
@@ -326,31 +209,3 @@ def _kind(opening: Opening, addend: Addend, participation_scopes: Collection[str
 def _weights_read(opening: Opening, cone: Collection[str]) -> list[str]:
     """The paths of the variables that train in what an addend is computed from."""
     return [known.path for known, node in opening.variables.with_nodes() if known.trainable and node in cone]
-
-
-def _plain(scope: str) -> str:
-    """A scope's name without the number that TensorFlow adds when it is opened again."""
-    head, _, tail = scope.rpartition("_")
-    return head if head and tail.isdigit() else scope
-
-
-def _scalings(op: Any) -> list[tuple[int, int]]:
-    """For a product or quotient of scalars, which input may be a term, and which one scales it then."""
-    if op.type == "Mul" and all(_is_scalar(tensor) for tensor in op.inputs):
-        return [(1, 0), (0, 1)]
-    if op.type in _QUOTIENTS and all(_is_scalar(tensor) for tensor in op.inputs):
-        return [(0, 1)]
-    return []
-
-
-def _is_scalar(tensor: Any) -> bool:
-    return bool(tensor.shape.rank == 0)
-
-
-def _constant(tensor: Any) -> float | None:
-    """The value of a static scalar."""
-    if not _is_scalar(tensor) or not tensor.dtype.is_floating:
-        return None
-    value = tensor_util.constant_value(tensor)
-    # The shortest number that the tensor's type cannot tell from the value: 1e-06, not 9.999999974752427e-07.
-    return None if value is None else float(str(value))

@@ -145,13 +145,13 @@ class GradientGraph:
         return self._add_loss_node("objective", name, source)
 
     def add_term(
-        self, objective: str, name: str, source: Source | None, tensors: Mapping[str, float], **facts: Any
+        self, objective: str, name: str, source: Source | None, tensors: Mapping[str, float | None], **facts: Any
     ) -> str:
-        """Add a term of a loss, the sum of `tensors` times their static weights, and return its id."""
+        """Add a term of a loss, the sum of `tensors` times their weights (None if not static), and return its id."""
         node = self._add_loss_node("term", f"{objective.partition(':')[2]}/{name}", source, label=name, **facts)
         self.connect(objective, node, "passes")
         for tensor, weight in tensors.items():
-            self.connect(node, tensor, "passes" if weight else "zero")
+            self.connect(node, tensor, "zero" if weight == 0 else "passes")
         return node
 
     def connect(self, consumer: str, producer: str, flow: Flow, *, zeros: bool = False, made_up: bool = False) -> None:
@@ -264,12 +264,13 @@ class GradientGraph:
             if (behind := selection(part)) is not None
         ]
 
-    def cone(self, roots: Iterable[str]) -> set[str]:
-        """Everything that the roots are computed from, in whatever way."""
+    def cone(self, roots: Iterable[str], *, but_not_behind: Collection[str] = ()) -> set[str]:
+        """Everything that the roots are computed from, in whatever way, but for what is behind ops of these types."""
         seen = set(roots)
         waiting = list(seen)
         while waiting:
-            for producer in self.network.adj[waiting.pop()]:
+            node = waiting.pop()
+            for producer in self.network.adj[node] if self.facts(node)["op_type"] not in but_not_behind else ():
                 if producer not in seen and not self.facts(producer)["is_hub"]:
                     seen.add(producer)
                     waiting.append(producer)

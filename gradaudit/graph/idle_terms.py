@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from gradaudit.graph.gradient_graph import PASSES_OR_OPAQUE, GradientGraph
@@ -10,7 +9,6 @@ from gradaudit.graph.judgement import ObjectiveFacts, TermFacts
 from gradaudit.graph.verdicts import Block, IdleTerm, Objective
 
 _SHOWN_VARIABLES = 3
-_NUMBER = re.compile(r"_\d+$")
 
 _ENDS = {
     "no-gradient": "{op}{where} passes no gradient",
@@ -56,12 +54,10 @@ def idle_terms(
 
 
 def _each_once(idle: Sequence[tuple[str, IdleTerm]]) -> tuple[IdleTerm, ...]:
-    """The terms without those that an earlier objective had too, as of each micro batch: TensorFlow numbers scopes."""
+    """The terms without those that an earlier objective had too, as of each micro batch."""
     first: dict[tuple[object, ...], str] = {}
     return tuple(
-        term
-        for objective, term in idle
-        if first.setdefault((_NUMBER.sub("", term.name), term.source, term.why), objective) == objective
+        term for objective, term in idle if first.setdefault((term.name, term.source, term.why), objective) == objective
     )
 
 

@@ -20,6 +20,8 @@ class Origin:
 
     layer: str | None
     source: Source | None
+    regularizes: bool = False
+    """Whether it is part of a penalty that Keras computes of a weight."""
 
 
 @dataclass
@@ -35,25 +37,27 @@ class Origins:
     """The origin of each op of a trace, and what its models returned.
 
     `lines_of_layers` has, by the id of a layer, the line that made it; `layers` are those whose calls are under way,
-    outermost first; `called` are all that were called, by id.
+    outermost first; `called` are all that were called, by id. `regularizes` is true while penalties are computed.
     """
 
     lines_of_layers: Mapping[int, Source]
     layers: list[Any] = field(default_factory=list)
     called: dict[int, Any] = field(default_factory=dict)
     outputs: list[ModelOutput] = field(default_factory=list)
+    regularizes: bool = False
+    _added: dict[tuple[int, int], tuple[Any, str]] = field(default_factory=dict)
     _by_op: dict[int, tuple[Any, Origin]] = field(default_factory=dict)
 
     def note_op(self, op: Any) -> None:
         """Remember where `op` is made: call it from the frame that makes it."""
         frame = sys._getframe(1)
         if not self.layers:
-            origin = Origin(None, running_line(frame))
+            origin = Origin(None, running_line(frame), self.regularizes)
         else:
             layer = self.layers[-1]
             made_at = self.lines_of_layers.get(id(layer))
             source = running_line(frame, up_to_container=True) or made_at or running_line(frame)
-            origin = Origin(layer_path(layer), source)
+            origin = Origin(layer_path(layer), source, self.regularizes)
         # The op is kept with its origin, so that its id cannot be given to another one.
         self._by_op[id(op)] = (op, origin)
 
@@ -61,6 +65,17 @@ class Origins:
         """The origin of `op`; empty for an op that was not made under the trace's eyes."""
         known = self._by_op.get(id(op))
         return known[1] if known else Origin(None, None)
+
+    def note_losses(self, layer: Any, losses: Any) -> None:
+        """Remember which layer adds a loss, by `add_loss` or for its activity."""
+        for loss in nest.flatten(losses):
+            if isinstance(loss, tf.Tensor) and hasattr(loss, "op"):
+                self._added[id(loss.op), loss.value_index] = (loss, layer_path(layer))
+
+    def adding_layer(self, tensor: Any) -> str | None:
+        """The path of the layer that added this tensor as a loss; None if none did."""
+        known = self._added.get((id(tensor.op), tensor.value_index))
+        return known[1] if known else None
 
     def note_outputs(self, model: Any, outputs: Any) -> None:
         """Remember what an outermost layer call returned."""

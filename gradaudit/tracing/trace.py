@@ -21,6 +21,7 @@ from gradaudit.tracing.gradient_calls import Expectation, GradientCall, Gradient
 from gradaudit.tracing.making import Made
 from gradaudit.tracing.origins import Origins
 from gradaudit.tracing.patches import Patches
+from gradaudit.tracing.scope_names import ScopeNames
 from gradaudit.tracing.tapes import Tapes
 from gradaudit.tracing.updates import Updates
 from gradaudit.user_code import user_errors
@@ -35,6 +36,7 @@ class Trace:
     tapes: Tapes
     gradient_calls: GradientCalls
     updates: Updates
+    scope_names: ScopeNames
     result: Any = None
 
     @property
@@ -82,16 +84,19 @@ def _trace_once(
 ) -> Trace:
     origins, tapes, updates = Origins(made.lines_of_layers), Tapes(), Updates()
     gradient_calls = GradientCalls(tapes, lambda call: expect(call), real, verify)
-    trace = Trace(func_graph.FuncGraph("step"), origins, tapes, gradient_calls, updates)
+    trace = Trace(func_graph.FuncGraph("step"), origins, tapes, gradient_calls, updates, ScopeNames())
     expect = expectation(trace)
     with Patches() as patches:
         patches.wrap(func_graph.FuncGraph, "_create_op_internal", _noting(origins))
         patches.wrap(Layer, "__call__", _entering(origins))
+        patches.wrap(Layer, "add_loss", _adding(origins))
+        patches.wrap(Layer, "_get_regularization_losses", _regularizing(origins))
         patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
         output_scopes.install(patches)
+        trace.scope_names.install(patches)
         with (
             trace.graph.as_default(),
             tf.variable_creator_scope(_lifted),
@@ -136,6 +141,25 @@ def _entering(origins: Origins) -> Callable[..., Any]:
         return outputs
 
     return call_layer
+
+
+def _adding(origins: Origins) -> Callable[..., Any]:
+    def add_loss(original: Callable[..., Any], layer: Any, loss: Any) -> None:
+        origins.note_losses(layer, loss)
+        original(layer, loss)
+
+    return add_loss
+
+
+def _regularizing(origins: Origins) -> Callable[..., Any]:
+    def regularization_losses(original: Callable[..., Any], layer: Any) -> Any:
+        origins.regularizes = True
+        try:
+            return original(layer)
+        finally:
+            origins.regularizes = False
+
+    return regularization_losses
 
 
 def traced_apart() -> Callable[..., Any]:

@@ -21,7 +21,7 @@ class Case:
     `expected` maps them to statuses. `tape` and `cause` say more of those that get no gradient: what the tape returns
     ("noise" for zeros that TensorFlow may compute with rounding errors), and the kind of cause with the op to blame.
     `changes` says whether the differentiated loss changes with the variable, `moves` whether the step writes to it,
-    where that is not what the status implies.
+    where that is not what the status implies. `findings` are how many times rules on loss terms must speak, by code.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Case:
     cause: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     changes: dict[str, bool] = field(default_factory=dict)
     moves: dict[str, bool] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)
 
     def expects(self, path: str, trainable: bool) -> bool:
         """Whether the case states a status of this variable; a pattern speaks of trainable ones alone."""
@@ -89,13 +90,15 @@ def case(
     cause: dict[str, tuple[str, str | None]] | None = None,
     changes: dict[str, bool] | None = None,
     moves: dict[str, bool] | None = None,
+    findings: dict[str, int] | None = None,
     **statuses: str,
 ) -> Callable[[Callable[[], Subject]], Callable[[], Subject]]:
     """Register a case: keyword arguments are statuses, `_` for `-`, with names of variables parted by spaces."""
 
     def register(build: Callable[[], Subject]) -> Callable[[], Subject]:
         expected = {name: status.replace("_", "-") for status, names in statuses.items() for name in names.split()}
-        CASES.append(Case(build.__name__, build, expected, tape or {}, cause or {}, changes or {}, moves or {}))
+        statements = (tape or {}, cause or {}, changes or {}, moves or {}, findings or {})
+        CASES.append(Case(build.__name__, build, expected, *statements))
         return build
 
     return register

@@ -1,10 +1,11 @@
 """Task terms, participation terms and penalties that are easily taken for one another."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from gradaudit import Subject
-from tests.cases.case import case, descend, weight
+from tests.cases.case import DATA, case, descend, weight
 
 
 def participation(x: tf.Tensor, variable: tf.Variable) -> tf.Tensor:
@@ -95,3 +96,68 @@ def what_an_iterator_supplies_is_data() -> Subject:
         return tf.reduce_mean(tf.square(x @ a - x))
 
     return descend(loss, [a], inputs=[])
+
+
+def a_penalty_on_a_head_without_a_loss(regularizer: keras.Regularizer) -> Subject:
+    inputs = keras.Input((16,), name="x")
+    heads = {
+        "used": keras.layers.Dense(1, name="used")(inputs),
+        "unused": keras.layers.Dense(4, kernel_regularizer=regularizer, name="unused")(inputs),
+    }
+    model = keras.Model(inputs, heads)
+    model.compile(keras.optimizers.SGD(0.1), loss={"used": "mse", "unused": None})
+    return Subject.from_keras(model, (DATA, {"used": tf.TensorSpec([4, 1])}))
+
+
+UNUSED = {
+    "connected": "used/*",
+    "participation_only": "unused/kernel",
+    "disconnected": "unused/bias",
+    "cause": {"unused/bias": ("dead-end", None)},
+}
+
+
+@case(**UNUSED)
+def a_penalty_on_rows_that_are_not_orthogonal() -> Subject:
+    return a_penalty_on_a_head_without_a_loss(keras.regularizers.OrthogonalRegularizer())
+
+
+@case(**UNUSED)
+def a_penalty_on_columns_that_are_not_orthogonal() -> Subject:
+    return a_penalty_on_a_head_without_a_loss(keras.regularizers.OrthogonalRegularizer(mode="columns"))
+
+
+@case(**UNUSED)
+def a_penalty_on_the_way_from_where_a_weight_began() -> Subject:
+    class FromStart(keras.Regularizer):
+        def __init__(self):
+            self.start = np.linspace(0.0, 1.0, 64, dtype="float32").reshape(16, 4)
+
+        def __call__(self, kernel):
+            return 0.1 * keras.ops.sum(keras.ops.square(kernel - self.start))
+
+    return a_penalty_on_a_head_without_a_loss(FromStart())
+
+
+@case(connected="a", participation_only="b")
+def a_penalty_divided_by_the_size_of_the_batch() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(
+        lambda x: tf.reduce_mean(tf.square(x @ a)) + tf.nn.l2_loss(b) / tf.cast(tf.shape(x)[0], tf.float32),
+        [a, b],
+        inputs=[tf.TensorSpec([None, 16])],
+    )
+
+
+@case(connected="a b")
+def losses_of_each_example_are_tasks() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(
+        lambda x: tf.reduce_mean(tf.reduce_sum(tf.square(x @ a), -1) + 0.5 * tf.reduce_sum(tf.abs(x @ b), -1)), [a, b]
+    )
+
+
+@case(connected="a", zero_gradient="b", findings={"GA201": 1})
+def a_loss_of_each_example_times_zero() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_mean(x @ a + 0.0 * (x @ b)), [a, b])

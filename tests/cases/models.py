@@ -48,7 +48,7 @@ def a_head_that_only_a_metric_reads() -> Subject:
     return Subject.from_keras(model, (X, {"used": Y, "unused": Y}))
 
 
-@case(connected="trunk/* used/*", zero_gradient="unused/*")
+@case(connected="trunk/* used/*", zero_gradient="unused/*", findings={"GA201": 1})
 def a_head_with_a_loss_weight_of_zero() -> Subject:
     model = two_heads(loss={"used": "mse", "unused": "mse"}, loss_weights={"used": 1.0, "unused": 0.0})
     return Subject.from_keras(model, (X, {"used": Y, "unused": Y}))

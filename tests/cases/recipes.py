@@ -142,7 +142,7 @@ def a_gan_that_applies_the_generators_gradients_twice() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)}, findings={"GA202": 1})
 def a_regularizer_added_after_the_differentiated_tensor() -> Subject:
     a, b = weight("a"), weight("b")
 

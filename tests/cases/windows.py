@@ -21,7 +21,7 @@ def a_layer_called_before_the_tape() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(disconnected="a b", cause={"a": ("outside-tape", "AddV2"), "b": ("outside-tape", "AddV2")})
+@case(disconnected="a b", cause={"a": ("outside-tape", "AddV2"), "b": ("outside-tape", "AddV2")}, findings={"GA201": 1})
 def a_sum_made_after_the_tape() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -34,7 +34,7 @@ def a_sum_made_after_the_tape() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="a", disconnected="b", cause={"b": ("dead-end", None)})
+@case(connected="a", disconnected="b", cause={"b": ("dead-end", None)}, findings={"GA202": 1})
 def a_term_added_to_the_reported_loss_alone() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -48,7 +48,7 @@ def a_term_added_to_the_reported_loss_alone() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="a", disconnected="b", cause={"b": ("outside-tape", "MatMul")})
+@case(connected="a", disconnected="b", cause={"b": ("outside-tape", "MatMul")}, findings={"GA201": 1})
 def recording_that_is_stopped() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -374,7 +374,13 @@ def symbolic_gradients_that_stop_at_a_tensor() -> Subject:
     return Subject(step, [DATA])
 
 
-@case(connected="b", disconnected="a", tape={"a": "zeros"}, cause={"a": ("blocked", "StopGradient")})
+@case(
+    connected="b",
+    disconnected="a",
+    tape={"a": "zeros"},
+    cause={"a": ("blocked", "StopGradient")},
+    findings={"GA201": 1},
+)
 def symbolic_gradients_that_are_zeros_where_unconnected() -> Subject:
     a, b = weight("a"), weight("b")
 
@@ -427,7 +433,12 @@ def a_keras_layer_called_before_the_tape() -> Subject:
     return Subject(step, [DATA], variables=weights)
 
 
-@case(disconnected="base/* head/*", tape={"*": "none"}, cause={"*": ("outside-tape", "Mean")})
+@case(
+    disconnected="base/* head/*",
+    tape={"*": "none"},
+    cause={"*": ("outside-tape", "Mean")},
+    findings={"GA201": 1},
+)
 def a_loss_computed_after_the_tape_of_its_model() -> Subject:
     base, head = dense("base", 8), dense("head", 1, 8)
     weights = base.trainable_variables + head.trainable_variables

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import pytest
 
 from gradaudit import audit
@@ -20,6 +23,10 @@ STATUSES = {
     "frozen",
 }
 
+LINE = re.compile(r"\S+\.py:\d+( #\d+)?")
+COUNTED = re.compile(r"_\d+(/|$)|[A-Z]\w*#\d+")
+"""What ends in a number of TensorFlow's, or is named after the type of an op. No case calls anything of its own so."""
+
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
 def test_tape_and_perturbation_confirm_a_case_and_gradaudit_says_it(case: Case) -> None:
@@ -27,7 +34,8 @@ def test_tape_and_perturbation_confirm_a_case_and_gradaudit_says_it(case: Case) 
     confirm_statements_are_complete(case, observation)
     confirm_by_tape(case, observation)
     confirm_by_perturbation(case, observation)
-    verdicts = {verdict.path: verdict for verdict in audit(case.build).variables}
+    result = audit(case.build)
+    verdicts = {verdict.path: verdict for verdict in result.variables}
     assert {path: v.status for path, v in verdicts.items()} == {p: case.status_of(p) for p in observation.tape}
     for path, verdict in verdicts.items():
         if not observation.refused and verdict.status != "frozen":
@@ -40,6 +48,10 @@ def test_tape_and_perturbation_confirm_a_case_and_gradaudit_says_it(case: Case) 
             assert op_type in (None, verdict.cause.op_type)
             assert verdict.cause.message
             assert verdict.cause.fix
+    rules = Counter(finding.rule for finding in result.findings if finding.rule in ("GA201", "GA202"))
+    assert rules == case.findings
+    for term in (term for objective in result.objectives for term in objective.terms):
+        assert not COUNTED.search(LINE.sub("", term.name)), term.name
 
 
 def confirm_statements_are_complete(case: Case, observation: Observation) -> None:

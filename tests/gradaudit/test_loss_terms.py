@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from gradaudit import Subject, audit
@@ -170,4 +171,132 @@ def test_a_penalty_inside_a_loss_of_compile_is_a_term_of_its_own() -> None:
     assert {name: (term.kind, term.trains) for name, term in terms(subject).items()} == {
         "mse_with_penalty": ("task", 2),
         "penalty on m/head/kernel": ("penalty", 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("weighted", "trainable"),
+    [
+        (lambda b, factor: factor * b, False),
+        (lambda b, factor: factor * b, True),
+        (lambda b, factor: b / factor, False),
+        (lambda b, factor: 2.0 * tf.minimum(1.0, factor / 100.0) * b, False),
+        (lambda b, factor: tf.random.uniform(()) * b, False),
+    ],
+    ids=["a variable", "one that trains", "a divisor", "a schedule", "chance"],
+)
+def test_a_factor_that_is_not_static_is_no_weight(weighted: Callable[..., Any], trainable: bool) -> None:
+    factor = tf.Variable(0.3, trainable=trainable)
+
+    def loss(x: tf.Tensor, a: tf.Variable, b: tf.Variable) -> tf.Tensor:
+        with tf.name_scope("first"):
+            first = tf.reduce_mean(x @ a)
+        of_b = tf.reduce_mean(x @ b)
+        with tf.name_scope("second"):
+            return first + weighted(of_b, factor)
+
+    found = terms_of(loss, "a", "b")
+    assert {name: term.weight for name, term in found.items()} == {"first": 1.0, "second": None}
+
+
+def test_a_factor_of_the_whole_loss_changes_no_weight() -> None:
+    factor = tf.Variable(8.0, trainable=False)
+
+    def loss(x: tf.Tensor, a: tf.Variable, b: tf.Variable) -> tf.Tensor:
+        with tf.name_scope("first"):
+            total = 0.5 * tf.reduce_mean(x @ a)
+        with tf.name_scope("second"):
+            total += factor * (tf.reduce_mean(x @ b) + tf.reduce_mean(tf.abs(x @ b)))
+        return factor * total / 2.0
+
+    assert {name: term.weight for name, term in terms_of(loss, "a", "b").items()} == {"first": 0.25, "second": None}
+
+
+def test_a_mean_over_a_number_of_examples_that_varies_keeps_its_weight() -> None:
+    def loss(x: tf.Tensor, a: tf.Variable, b: tf.Variable) -> tf.Tensor:
+        with tf.name_scope("first"):
+            total = 2.0 * (tf.reduce_sum(x @ a) / tf.reduce_sum(x))
+        with tf.name_scope("second"):
+            return total + tf.reduce_mean(x @ b)
+
+    assert {name: term.weight for name, term in terms_of(loss, "a", "b").items()} == {"first": 2.0, "second": 1.0}
+
+
+def two_losses_of_each_example(x: tf.Tensor, a: tf.Variable, b: tf.Variable) -> tf.Tensor:
+    with tf.name_scope("reconstruction"):
+        reconstruction = tf.reduce_sum(tf.square(x @ a), axis=-1)
+    with tf.name_scope("divergence"):
+        divergence = tf.reduce_sum(tf.abs(x @ a @ b), axis=-1)
+    with tf.name_scope("decay"):
+        decay = tf.nn.l2_loss(a)
+    return reconstruction - 0.5 * divergence + 0.1 * decay
+
+
+@pytest.mark.parametrize(
+    ("reduced", "decay"),
+    [(tf.reduce_mean, 0.1), (tf.reduce_sum, 0.4), (lambda each: tf.reduce_mean(tf.reshape(each, [2, 2])), 0.1)],
+    ids=["mean", "sum", "reshaped"],
+)
+def test_losses_of_examples_that_are_added_are_terms(reduced: Callable[..., Any], decay: float) -> None:
+    found = terms_of(lambda x, a, b: reduced(two_losses_of_each_example(x, a, b)), "a", "b")
+    assert {name: (term.kind, term.weight, term.trains) for name, term in found.items()} == {
+        "reconstruction": ("task", 1.0, 1),
+        "divergence": ("task", -0.5, 2),
+        "decay": ("penalty", decay, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda mu, spread: tf.reduce_mean(1.0 + spread - tf.square(mu) - tf.exp(spread)),
+        lambda mu, spread: tf.reduce_mean(mu * tf.sigmoid(spread) + (1.0 - mu) * tf.math.log(spread)),
+        lambda mu, spread: tf.reduce_mean(tf.ones_like(mu) - mu),
+    ],
+    ids=["divergence", "cross entropy", "difference from data"],
+)
+def test_a_formula_that_is_a_sum_for_each_example_is_one_term(formula: Callable[..., Any]) -> None:
+    found = terms_of(lambda x, a, b: formula(x @ a, x @ b), "a", "b")
+    assert [term.weight for term in found.values()] == [1.0]
+
+
+def test_scopes_that_are_opened_again_are_told_apart_by_a_count_and_a_number_of_the_author_stays() -> None:
+    def loss(x: tf.Tensor, a: tf.Variable) -> tf.Tensor:
+        total = tf.constant(0.0)
+        for name in ("mel", "mel", "stage_1", "stage_2"):
+            with tf.name_scope(name):
+                total += tf.reduce_mean(x @ a)
+        return total
+
+    assert list(terms_of(loss, "a")) == ["mel", "mel #2", "stage_1", "stage_2"]
+
+
+def test_a_loss_keeps_its_name_where_it_is_scaled_for_half_precision() -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        model = keras.Model(inputs, keras.layers.Dense(2, dtype="mixed_float16", name="head")(inputs))
+        model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), "mse")
+        return Subject.from_keras(model, (X, Y))
+
+    assert {name: term.weight for name, term in terms(subject).items()} == {"mse": 1.0}
+
+
+def test_what_a_layer_adds_to_the_loss_is_named_after_the_layer() -> None:
+    class Sparse(keras.layers.Layer):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            self.add_loss(0.1 * tf.reduce_mean(x))
+            return x
+
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        hidden = keras.layers.Dense(4, activity_regularizer="l2", name="hidden")(inputs)
+        outputs = keras.layers.Dense(2, name="head")(Sparse(name="sparse")(hidden))
+        model = keras.Model(inputs, outputs)
+        model.compile("adam", "mse")
+        return Subject.from_keras(model, (X, Y))
+
+    assert {name: (term.kind, term.weight) for name, term in terms(subject).items()} == {
+        "mse": ("task", 1.0),
+        "hidden": ("task", 0.01 / 4),
+        "sparse": ("task", 0.1),
     }

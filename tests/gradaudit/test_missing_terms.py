@@ -117,6 +117,66 @@ def test_a_penalty_that_is_computed_anew_for_the_report_is_not_missing() -> None
     assert missing(subject) == []
 
 
+@pytest.mark.parametrize("reduced", [tf.reduce_mean, tf.reduce_sum], ids=["mean", "sum"])
+def test_a_loss_of_each_example_that_is_reported_alone_is_named(reduced: Callable[..., Any]) -> None:
+    def subject() -> Subject:
+        a, b = weight("a"), weight("b")
+
+        def step(x: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                reconstruction = tf.reduce_sum(tf.square(x @ a), axis=-1)
+                with tf.name_scope("divergence"):
+                    divergence = tf.reduce_sum(tf.square(x @ b), axis=-1)
+                loss = reduced(reconstruction)
+            apply(tape.gradient(loss, [a, b]), [a, b])
+            return reduced(reconstruction + divergence)
+
+        return Subject(step, [DATA], variables=[a, b])
+
+    (finding,) = missing(subject)
+    assert finding.variables == ("b",)
+    assert finding.message.startswith(f"{TITLE}divergence (")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda of_a, of_b: tf.reduce_mean(of_a) + 0.0 * tf.reduce_mean(of_b),
+        lambda of_a, of_b: tf.reduce_mean(of_a) + tf.constant(2.0) * (0 * tf.reduce_mean(of_b)),
+        lambda of_a, of_b: tf.reduce_mean(of_a + 0.0 * of_b),
+    ],
+    ids=["a term", "an integer", "for each example"],
+)
+@pytest.mark.parametrize("again", [False, True], ids=["the loss", "with its weight"])
+def test_a_term_with_a_weight_of_zero_is_not_missing(loss: Callable[..., Any], again: bool) -> None:
+    def subject() -> Subject:
+        a, b = weight("a"), weight("b")
+
+        def step(x: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                of_a, of_b = x @ a, x @ b
+                value = loss(of_a, of_b)
+            apply(tape.gradient(value, [a, b]), [a, b])
+            return value + tf.reduce_mean(of_b) if again else value
+
+        return Subject(step, [DATA], variables=[a, b])
+
+    result = audit(subject)
+    assert [finding.rule for finding in result.findings if finding.rule.startswith("GA2")] == ["GA201"]
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [None, 0.0]], ids=["all given", "one given"])
+def test_a_loss_of_compile_with_weight_0_is_not_missing(weights: list[float | None]) -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        model = keras.Model(inputs, [keras.layers.Dense(2, name=name)(inputs) for name in "ab"])
+        model.compile("adam", loss=["mse", "mse"], loss_weights=weights)
+        data = np.zeros((4, 2), "float32")
+        return Subject.from_keras(model, (np.zeros((4, 8), "float32"), [data, data]))
+
+    assert missing(subject) == []
+
+
 def test_the_losses_of_a_gan_reported_as_one_sum_are_all_differentiated() -> None:
     def subject() -> Subject:
         g, d = weight("g"), weight("d")

@@ -1,0 +1,37 @@
+"""The names of scopes as they were asked for: where a name is in use already, TensorFlow appends a number to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tensorflow.python.framework import ops
+
+from gradaudit.tracing.patches import Patches
+
+
+class ScopeNames:
+    """What each scope of the traced graphs was asked to be called."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[int, str], tuple[Any, str]] = {}
+
+    def install(self, patches: Patches) -> None:
+        """Begin to take notes."""
+        patches.wrap(ops.Graph, "unique_name", self._note)
+
+    def of(self, graph: Any, scope: str) -> str:
+        """A scope of `graph`, with as many parts, each without the number that its author did not write."""
+        parts = scope.split("/")
+        asked = (
+            self._asked.get((id(graph), "/".join(parts[: end + 1])), (graph, part)) for end, part in enumerate(parts)
+        )
+        return "/".join(name for _, name in asked)
+
+    def _note(self, original: Callable[..., Any], graph: Any, name: str, *arguments: Any, **options: Any) -> Any:
+        unique = original(graph, name, *arguments, **options)
+        asked = name.rpartition("/")[2]
+        if unique.rpartition("/")[2] != asked:
+            # The graph is kept with the name, so that its id cannot be given to another one.
+            self._asked[id(graph), unique] = (graph, asked)
+        return unique
