@@ -23,6 +23,8 @@ from gradaudit.tracing.trace import Trace
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _SUPPLIES = ("IteratorGetNext", "MultiDeviceIteratorGetNext", "OptionalGetValue", "QueueDequeue", "LookupTableFind")
 """What the types of ops begin with that take values from where no variable is."""
+_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
+"""What a tensor is computed from by way of these is no data: a batch's size is a number."""
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
 
 
@@ -203,6 +205,11 @@ class Opening:
     def value(self, node: str) -> Value | None:
         """What is known of a tensor's value, whatever the inputs and weights are."""
         return self._values.get(node)
+
+    def reads_data(self, node: str) -> bool:
+        """Whether a tensor's value depends on data: on a batch, and not only on its size."""
+        cone = self.graph.cone([node], but_not_behind=_SHAPES)
+        return any(self.graph.facts(tensor)["is_data"] for tensor in cone)
 
     def adding_layer(self, node: str) -> str | None:
         """The path of the layer that added this tensor as a loss; None if none did."""
@@ -405,7 +412,7 @@ class Opening:
         for node in nodes:
             for producer in deciding:
                 self.graph.connect(node, producer, "blocked")
-        self._hand_back_zeros(frame, op, nodes, arguments if is_loop(op) else handed_back)
+        self._hand_back_zeros(frame, op, nodes, [*arguments, *handed_back] if is_loop(op) else handed_back)
 
     def _that_run(self, frame: Frame, op: Any, bodies: list[Any]) -> list[Any]:
         """The bodies of which one may run: one alone, where it is known which."""
@@ -454,7 +461,7 @@ class Opening:
         """TensorFlow differentiates a call as a whole, all its outputs at once.
 
         So it returns zeros for what only outputs lead to that nobody reads: `behind` are the results of the bodies. Of
-        a loop it returns zeros for every argument.
+        a loop it returns zeros for every argument too.
         """
         consumers = [node for node in nodes if self.graph.facts(node)["carries"]]
         producers = [node for node in behind if self.graph.facts(node)["carries"]]

@@ -31,7 +31,7 @@ class Addend:
 
     `weight` is the product of the factors before it; None if one of them is not static. If the tensor is no scalar, it
     is its mean or sum that has this weight. `scope` is the one that it is computed in, `called` the same as its author
-    calls it; `layer` is the one that added it as a loss of its own.
+    calls it; `layer` is the one that added it as a loss of its own; `by_data` says that a factor depends on the batch.
     """
 
     node: str
@@ -41,6 +41,7 @@ class Addend:
     source: Source | None
     added: Source | None = None
     layer: str | None = None
+    by_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class _Step:
     repeated: float | None = 1.0
     added: Source | None = None
     scoped: str | None = None
+    by_data: bool = False
 
 
 class Splitter:
@@ -178,7 +180,9 @@ class Splitter:
         parts = [self._part(step, op, part, factor) for part, factor in factors]
         if len(parts) > 1:
             added = graph.facts(node)["source"]
-            return [replace(part, added=added, is_part=True, scoped=None) for part in parts]
+            # What all parts are scaled by makes none of them another kind of term.
+            by_data = step.by_data and step.is_part
+            return [replace(part, added=added, is_part=True, scoped=None, by_data=by_data) for part in parts]
         return parts
 
     def _part(self, step: _Step, op: Any, node: str, factor: float | None) -> _Step:
@@ -207,7 +211,14 @@ class Splitter:
             repeated=repeated,
             layer=self._opening.adding_layer(node) or step.layer,
             scoped=step.node if op.type in _SCALINGS and self._scope(step.node) else step.scoped,
+            by_data=step.by_data or self._is_scaled_by_data(step.node, node),
         )
+
+    def _is_scaled_by_data(self, product: str, part: str) -> bool:
+        """Whether a part is multiplied with, or divided by, what depends on the batch, and is not just a number."""
+        op, inputs = self._op(product)
+        others = [node for node in inputs if node != part] if op.type in _SCALINGS and not _is_mean(op) else []
+        return any(self._opening.reads_data(node) for node in others)
 
     def _factors(self, op: Any, inputs: Sequence[str]) -> list[tuple[int, float | None]]:
         """Which inputs `op` adds up, and times what: None for a factor that is not static."""
@@ -262,6 +273,7 @@ class Splitter:
             source=facts["source"],
             added=step.added,
             layer=layer,
+            by_data=step.by_data,
         )
 
     def _op(self, node: str) -> tuple[Any, list[str]]:

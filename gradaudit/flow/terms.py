@@ -12,8 +12,6 @@ from gradaudit.graph.verdicts import Source, TermKind
 
 _AROUND_ALL_LOSSES = "compile_loss"
 """The scope that Keras opens around what was given to `compile(loss=...)`; it names no term."""
-_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
-"""What a tensor is computed from by way of these is no data: a batch's size is a number."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +199,9 @@ def _term(name: str, kind: TermKind, parts: Sequence[Addend]) -> LossTerm:
 def _kind(opening: Opening, addend: Addend, participation_scopes: Collection[str]) -> TermKind:
     if _participation_name(addend.scope, participation_scopes) is not None:
         return "participation"
-    cone = opening.graph.cone([addend.node], but_not_behind=_SHAPES)
-    reads_data = any(opening.graph.facts(node)["is_data"] for node in cone)
-    return "penalty" if _weights_read(opening, cone) and not reads_data else "task"
+    if addend.by_data or opening.reads_data(addend.node):
+        return "task"
+    return "penalty" if _weights_read(opening, opening.graph.cone([addend.node])) else "task"
 
 
 def _weights_read(opening: Opening, cone: Collection[str]) -> list[str]:

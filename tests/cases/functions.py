@@ -287,3 +287,17 @@ def a_head_of_a_recomputed_block_that_nobody_reads() -> Subject:
         return hidden, hidden @ b
 
     return descend(lambda x: tf.reduce_sum(block(x)[0]), [a, b])
+
+
+@case(connected="a b", changes={"b": False})
+def a_gradient_made_up_in_a_loop_of_which_another_output_is_read() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def body(step, total, kept, given):
+        return step + 1, total + tf.reduce_sum(tf.tanh(total)), with_a_gradient_made_up(kept, given), given
+
+    def loss(x):
+        start = tf.reduce_mean(x @ a)
+        return tf.while_loop(lambda step, *_: step < 2, body, (0, start, x, x @ b))[1]
+
+    return descend(loss, [a, b])

@@ -161,3 +161,20 @@ def losses_of_each_example_are_tasks() -> Subject:
 def a_loss_of_each_example_times_zero() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(lambda x: tf.reduce_mean(x @ a + 0.0 * (x @ b)), [a, b])
+
+
+@case(connected="a b")
+def a_weight_that_counts_as_much_as_the_batch_says() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_mean(tf.square(x @ a)) + tf.norm(x) * tf.reduce_sum(tf.square(b)), [a, b])
+
+
+@case(connected="a", participation_only="b")
+def a_penalty_in_a_loss_that_is_scaled_as_a_whole_by_the_batch() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        counted = tf.reduce_sum(tf.cast(x > 0.0, tf.float32)) + 1.0
+        return (tf.reduce_sum(tf.square(x @ a)) + tf.nn.l2_loss(b)) / counted
+
+    return descend(loss, [a, b])

@@ -146,7 +146,7 @@ KINDS: tuple[Kind, ...] = (
         "tf.where({0} > 0.0, {0}, {1})",
         "tf.math.atan2({0}, 1.0 + tf.abs({1}))",
         "{0} * tf.stop_gradient({1})",
-        "{0} + tf.stop_gradient({1} - {0})",
+        "{0} + tf.stop_gradient(difference({1}, {0}))",
         "tf.add_n([{0}, {1}])",
         "left_only({0}, {1})",
         "zeros_for_right({0}, {1})",
@@ -212,7 +212,7 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("t->mm", "tf.unstack({0})"),
     *_kinds("tt->t", "{0} + {1}", "{0} @ {1}"),
     *_kinds("mm->l", "tf.concat([{0}, {1}], 0)"),
-    *_kinds("m->l", "tf.tile({0}, [2, 1])", "tf.pad({0}, [[0, 4], [0, 0]])"),
+    *_kinds("m->l", "tf.tile({0}, [2, 1])", "padded({0}, [[0, 4], [0, 0]])"),
     *_kinds("l->l", "tf.nn.relu({0})", "tf.cumsum({0})"),
     *_kinds("l->m", "{0}[:4]", "{0}[4:]", "{0}[::2]", "tf.slice({0}, [2, 0], [4, 4])"),
     *_kinds("l->mm", "tf.split({0}, 2)"),
@@ -256,6 +256,14 @@ HELPERS: dict[str, str] = {
     "mask": """
 def mask(values):
     return tf.constant(values, tf.float64)
+""",
+    "difference": """
+def difference(left, right):
+    return left - right
+""",
+    "padded": """
+def padded(value, paddings):
+    return tf.pad(value, paddings)
 """,
     "straight_through": """
 @tf.custom_gradient

@@ -31,7 +31,7 @@ LOOSENINGS: dict[str, frozenset[str]] = {
 arithmetic: every operand is scaled, element by element, by factors of either sign, others wherever it is read.
     Terms that cancel do so no more, and what was saturated is so no more. What is zero stays zero, so constant zero
     factors hide a gradient still, and `x - x` of one tensor too; two reads of one variable are two tensors.
-masks: masks that are constant element by element, and booleans and indices, are random.
+masks: masks that are constant element by element, what a pad adds, and booleans and indices, are random.
 branches: a condition gives a random mixture of all its branches, so that branches meet that never do: those of two
     conditions on one value, and one branch forwards and another one backwards.
 rounds: how often a loop goes round is random, and so is what it starts with, or goes through row by row.
@@ -153,6 +153,8 @@ class _Hooks:
         return {
             "loosened": self._loosened,
             "mask": self._mask,
+            "difference": self._difference,
+            "padded": self._padded,
             "mixed": self._mixed,
             "rounds": self._rounds,
             "carried": self._carried,
@@ -190,6 +192,13 @@ class _Hooks:
     def _mask(self, values: list[float]) -> tf.Tensor:
         return tf.constant(values, tf.float64) + self._is_on("masks") * (self._uniform([len(values)]) - 0.5)
 
+    def _difference(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        return left - right * (1.0 + self._is_on("arithmetic") * (self._factors(right) - 1.0))
+
+    def _padded(self, value: tf.Tensor, paddings: list[list[int]]) -> tf.Tensor:
+        padded = tf.pad(value, paddings)
+        return padded + self._is_on("masks") * (self._uniform(padded.shape) - 0.5)
+
     def _mixed(self, selector: tf.Tensor, branches: Sequence[Callable[[], tuple[tf.Tensor, ...]]]) -> list[tf.Tensor]:
         """What all branches give, mixed; or what one gives, which is the last for a number that is none of theirs."""
         last = len(branches) - 1
@@ -203,7 +212,9 @@ class _Hooks:
         return mixed
 
     def _rounds(self, number: int) -> tf.Tensor:
-        return tf.where(self._is_on("rounds") > 0.0, tf.cast(6.0 * self._uniform([]), tf.int32), number)
+        # More often few rounds than many: where two loops have to go round no time, both must be seen to.
+        random = tf.cast(6.0 * self._uniform([]) * self._uniform([]), tf.int32)
+        return tf.where(self._is_on("rounds") > 0.0, random, number)
 
     def _carried(self, start: tf.Tensor) -> tf.Tensor:
         return start + self._is_on("rounds") * (self._uniform(start.shape) - 0.5)

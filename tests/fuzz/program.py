@@ -153,6 +153,10 @@ class Program:
 
         return replace(self, sections=tuple(widened(section) for section in self.sections))
 
+    def without_recomputing(self) -> str:
+        """The step's source, in which no function is recomputed for its gradient."""
+        return self.source().replace("tf.recompute_grad(", "(")
+
     def source(self, *, loosened: bool = False) -> str:
         """The step as a Python module with a function `build` that returns its Subject.
 
@@ -189,7 +193,7 @@ class _Source:
         names = ", ".join(weight.name for weight in program.weights)
         self._add(1, "", f"return Subject(step, [{specs}], variables=[{names}])")
         body = "\n".join(self._lines)
-        hooks = {"mask"} if self._loosened else set()
+        hooks = {"mask", "difference", "padded"} if self._loosened else set()
         called = {name for name in HELPERS if re.search(rf"(?<![.\w]){name}\(", body)}
         helpers = [text for name, text in HELPERS.items() if name in called - hooks]
         head = ["import tensorflow as tf", "", "from gradaudit import Subject", *helpers, "", "def build():"]
