@@ -91,7 +91,9 @@ def _compare(program: Program, outcome: Outcome) -> None:
         if truth.asked:
             outcome.disagreements += _about_asked(weight.name, verdict, truth, weight.name in program.applied)
     _about_unasked(program, verdicts, gradients, outcome)
-    if any(verdict.status == "participation-only" for verdict in verdicts.values()):
+    # A gradient that is made up may depend on what the term does not.
+    is_made_up = "gradient_for_both(" in program.source()
+    if not is_made_up and any(verdict.status == "participation-only" for verdict in verdicts.values()):
         outcome.disagreements += _about_participation(numbers, verdicts)
     _explain(program, gradients, verdicts, outcome)
 
