@@ -115,7 +115,8 @@ class Opening:
         outputs_before = len(self._trace.origins.outputs)
         for external, internal in graph.captures:
             self._root.bound.setdefault(id(internal.op), self._captured(external))
-            value = value_of_captured(external)
+            known = self.known_node(external)
+            value = value_of_captured(external) if known is None else self._values.get(known)
             if value is not None:
                 self._root.values[id(internal.op)] = value
         for op in operations[done:]:

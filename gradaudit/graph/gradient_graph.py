@@ -160,8 +160,9 @@ class GradientGraph:
             self._made_up.append((consumer, producer))
         known = self.network.get_edge_data(consumer, producer)
         if known is not None:
-            zeros = zeros and known["zeros"]
-            flow = min(flow, known["flow"], key=_BEST_FIRST.index)
+            # Zeros for lack of a path are better than nothing.
+            of_both = [(flow, zeros), (known["flow"], known["zeros"])]
+            flow, zeros = min(of_both, key=lambda edge: (_BEST_FIRST.index(edge[0]), not edge[1]))
         self.network.add_edge(consumer, producer, flow=flow, zeros=zeros)
 
     def name_output(self, node: str, name: str) -> None:

@@ -301,3 +301,9 @@ def a_gradient_made_up_in_a_loop_of_which_another_output_is_read() -> Subject:
         return tf.while_loop(lambda step, *_: step < 2, body, (0, start, x, x @ b))[1]
 
     return descend(loss, [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("blocked", "IdentityN")}, changes={"b": False})
+def a_variable_that_a_recomputed_block_hands_through() -> Subject:
+    a, b = weight("a"), weight("b")
+    return descend(lambda x: tf.reduce_sum(x @ tf.recompute_grad(lambda value: (a * 2.0, value))(b)[0]), [a, b])

@@ -313,3 +313,20 @@ def a_number_that_is_added_to_each_example_and_taken_away_once() -> Subject:
         return tf.reduce_sum(tf.reduce_mean(tf.square(x @ a), axis=1) + extra) - extra
 
     return descend(loss, [a, b])
+
+
+@case(connected="a", zero_gradient="b", findings={"GA201": 1})
+def zeros_that_a_function_with_a_gradient_call_takes_from_around_it() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        nothing = 0.0 * x
+
+        @tf.function(autograph=False)
+        def train(x):
+            loss = tf.reduce_sum(x @ a) + tf.reduce_sum(nothing * (x @ b))
+            return tf.gradients(loss, [a, b])
+
+        apply(train(x), [a, b])
+
+    return Subject(step, [DATA])

@@ -36,8 +36,8 @@ branches: a condition gives a random mixture of all its branches, so that branch
     conditions on one value, and one branch forwards and another one backwards.
 rounds: how often a loop goes round is random, and so is what it starts with, or goes through row by row.
 elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
-all elements: of every op; a limit only where a gradient is asked for inside a loss, because the indices at which loops
-    and functions are differentiated are none that are constant.
+all elements: of every op, and what a gradient inside a loss is, is random; a limit only where one is asked for there,
+    because the indices and values with which loops and functions are differentiated are none that are constant.
 """
 
 
@@ -158,6 +158,7 @@ class _Hooks:
             "mixed": self._mixed,
             "rounds": self._rounds,
             "carried": self._carried,
+            "got": self._got,
         }
 
     def _is_on(self, name: str) -> tf.Tensor:
@@ -218,6 +219,12 @@ class _Hooks:
 
     def _carried(self, start: tf.Tensor) -> tf.Tensor:
         return start + self._is_on("rounds") * (self._uniform(start.shape) - 0.5)
+
+    def _got(self, gradient: tf.Tensor | None) -> tf.Tensor | None:
+        """What a gradient inside a loss is; None stays what it is, and becomes a constant."""
+        if gradient is None:
+            return None
+        return gradient + self._is_on("all elements") * (self._uniform(gradient.shape) - 0.5)
 
     def _uniform(self, shape: Any) -> tf.Tensor:
         """Numbers from 0 to 1, other ones at each place: TensorFlow's own seeds repeat from function to function."""

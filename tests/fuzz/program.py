@@ -327,7 +327,8 @@ class _Source:
         self._block(depth + 1, statement.body)
         result = self._operand(statement.name, statement.body.results[0], whole=True)
         self._add(depth + 1, f"{statement.name}_sum = tf.reduce_sum({result})")
-        self._add(depth, f"{statement.output} = {statement.name}.gradient({statement.name}_sum, {statement.operand})")
+        gradient = f"{statement.name}.gradient({statement.name}_sum, {statement.operand})"
+        self._add(depth, f"{statement.output} = {f'got({gradient})' if self._loosened else gradient}")
         self._add(depth, f"if {statement.output} is None:")
         self._add(depth + 1, f"{statement.output} = tf.zeros({SHAPES[statement.output[0]]}, tf.float64)")
 
