@@ -43,10 +43,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Truth:
-    """What TensorFlow says of a variable over all calls that ask for it; `keys` are those calls."""
+    """What TensorFlow says of a variable over all calls that ask for it; `keys` are those calls.
+
+    `is_none_at_first` says that the first call returns None: a condition that is differentiated again gives zeros.
+    """
 
     asked: bool
     is_none: bool
+    is_none_at_first: bool
     moves: bool
     decided: bool
     keys: tuple[tuple[int, str], ...]
@@ -102,8 +106,9 @@ def _truth(name: str, gradients: dict[tuple[int, str], Gradient]) -> _Truth:
     keys = tuple(key for key in gradients if key[1] == name)
     moves = any(gradients[key].moves for key in keys)
     is_none = all(gradients[key].is_none for key in keys)
+    is_none_at_first = any(gradients[key].is_none for key in keys[:1])
     decided = moves or all(gradients[key].is_none or gradients[key].has_finite_runs for key in keys)
-    return _Truth(bool(keys), is_none, moves, decided, keys)
+    return _Truth(bool(keys), is_none, is_none_at_first, moves, decided, keys)
 
 
 def _about_asked(name: str, verdict: Verdict, truth: _Truth, applied: bool) -> list[Disagreement]:
@@ -118,6 +123,8 @@ def _about_asked(name: str, verdict: Verdict, truth: _Truth, applied: bool) -> l
         return [Disagreement("status", name, told, f"{'applies' if applied else 'never applies'} the gradient")]
     if truth.moves and verdict.status in ("untracked", "opaque", "frozen"):
         return [Disagreement("status", name, told, found)]
+    if not truth.moves and truth.is_none_at_first and (verdict.status, verdict.tape) == ("disconnected", "none"):
+        return []
     if truth.is_none != (verdict.tape == "none"):
         return [Disagreement("tape", name, told, found)]
     if truth.is_none and verdict.status != "disconnected":
