@@ -220,6 +220,7 @@ class _Attempt:
             name=name,
             source=call.source,
             window=opening.window(call),
+            targets=tuple(opening.targets(call)),
             terms=tuple(terms),
             asked=frozenset(asked),
             watched=frozenset(

@@ -216,11 +216,8 @@ class GradientGraph:
             barred: nodes that are not entered.
         """
         reached: dict[str, dict[Part, int]] = {root: {WHOLE: bit} for root, bit in roots.items()}
-        for producer, mask in () if with_zeros else self._made_up_behind(roots, window):
-            if producer not in barred:
-                _entered(reached.setdefault(producer, {}), [(WHOLE, mask)])
-        waiting = deque(reached)
-        queued = set(reached)
+        waiting = deque(roots)
+        queued = set(roots)
         while waiting:
             node = waiting.popleft()
             queued.discard(node)
@@ -241,13 +238,11 @@ class GradientGraph:
                     waiting.append(producer)
         return {node: mask for node, parts in reached.items() if (mask := _union(parts))}
 
-    def _made_up_behind(self, roots: Mapping[str, int], window: Window) -> Iterator[tuple[str, int]]:
-        """What gets a gradient that is made up, because anything arrives where it is, and from which roots."""
-        if self._made_up:
-            arriving = self.reach(roots, window=window, flows=ARRIVES, with_zeros=True, by_element=False)
-            for consumer, producer in self._made_up:
-                if consumer in arriving and self.is_in(window, consumer):
-                    yield producer, arriving[consumer]
+    def made_up_behind(self, arriving: Collection[str], window: Window) -> list[str]:
+        """What gets a gradient that is made up, given where anything arrives, be it zeros."""
+        return [
+            producer for consumer, producer in self._made_up if consumer in arriving and self.is_in(window, consumer)
+        ]
 
     def behind(self, consumer: str, producer: str, part: Part) -> Part | None:
         """A part of a producer behind a part of a consumer; None if there is none."""

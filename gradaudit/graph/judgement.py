@@ -39,12 +39,13 @@ class TermFacts:
 
 @dataclass(frozen=True)
 class ObjectiveFacts:
-    """One gradient call: which variables it asked for, and which of them its tape watches."""
+    """One gradient call: the tensors it differentiates, the variables it asked for, and those that its tape watches."""
 
     node: str
     name: str
     source: Source | None
     window: Window
+    targets: tuple[str, ...]
     terms: tuple[TermFacts, ...]
     asked: frozenset[str]
     watched: frozenset[str]
@@ -165,6 +166,12 @@ class _Walk:
         bits = {term.node: 1 << position for position, term in enumerate(objective.terms)}
         participation = {term.node: bits[term.node] for term in objective.terms if term.kind == "participation"}
         others = {node: bit for node, bit in bits.items() if node not in participation}
+        targets = dict.fromkeys(objective.targets, 1)
+        taped = graph.reach(targets, window=window, flows=ARRIVES, with_zeros=True, by_element=False)
+        # Whichever term a gradient that is made up arrives with, it counts for all of them.
+        made_up = dict.fromkeys(graph.made_up_behind(taped, window), sum((others or bits).values()))
+        others |= {node: mask for node, mask in made_up.items() if node not in objective.barred}
+        bits |= made_up
         self.passing = graph.reach(others, window=window, barred=objective.barred)
         for node, mask in graph.reach(participation, window=window).items():
             self.passing[node] = self.passing.get(node, 0) | mask
@@ -172,7 +179,7 @@ class _Walk:
             "passes": self.passing,
             "zero": graph.reach(bits, window=window, flows=PASSES_OR_ZERO),
             "opaque": graph.reach(bits, window=window, flows=PASSES_OR_OPAQUE),
-            "tape": graph.reach(bits, window=window, flows=ARRIVES, with_zeros=True, by_element=False),
+            "tape": taped,
         }
 
     def is_reached(self, node: str, kind: str) -> bool:

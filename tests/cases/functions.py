@@ -307,3 +307,14 @@ def a_gradient_made_up_in_a_loop_of_which_another_output_is_read() -> Subject:
 def a_variable_that_a_recomputed_block_hands_through() -> Subject:
     a, b = weight("a"), weight("b")
     return descend(lambda x: tf.reduce_sum(x @ tf.recompute_grad(lambda value: (a * 2.0, value))(b)[0]), [a, b])
+
+
+@case(connected="a c", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
+def a_function_of_which_a_term_is_one_result() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    @tf.function(autograph=False)
+    def both(x, y):
+        return tf.reduce_sum(tf.tanh(x)), y * 2.0
+
+    return descend(lambda x: tf.reduce_sum(tf.square(x @ a)) + both(x @ c, b)[0], [a, b, c])

@@ -159,6 +159,7 @@ class _Hooks:
             "rounds": self._rounds,
             "carried": self._carried,
             "got": self._got,
+            "limit": self._limit,
         }
 
     def _is_on(self, name: str) -> tf.Tensor:
@@ -220,11 +221,14 @@ class _Hooks:
     def _carried(self, start: tf.Tensor) -> tf.Tensor:
         return start + self._is_on("rounds") * (self._uniform(start.shape) - 0.5)
 
-    def _got(self, gradient: tf.Tensor | None) -> tf.Tensor | None:
-        """What a gradient inside a loss is; None stays what it is, and becomes a constant."""
-        if gradient is None:
-            return None
-        return gradient + self._is_on("all elements") * (self._uniform(gradient.shape) - 0.5)
+    def _limit(self, value: float) -> tf.Tensor:
+        """The value that ends a loop; none does."""
+        return value + 1e30 * self._is_on("rounds")
+
+    def _got(self, gradient: tf.Tensor | None, operand: tf.Tensor) -> tf.Tensor:
+        """What a gradient inside a loss is; None here may be zeros where branches are not mixed."""
+        known = tf.zeros_like(operand) if gradient is None else gradient
+        return known + self._is_on("all elements") * (self._uniform(known.shape) - 0.5)
 
     def _uniform(self, shape: Any) -> tf.Tensor:
         """Numbers from 0 to 1, other ones at each place: TensorFlow's own seeds repeat from function to function."""

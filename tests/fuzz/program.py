@@ -303,7 +303,8 @@ class _Source:
         rounds = f"rounds({statement.rounds})" if self._loosened else str(statement.rounds)
         condition = f"step < {rounds}"
         if statement.stops:
-            condition = f"tf.logical_and({condition}, tf.reduce_sum({statement.parameters[0]}) < 4.0)"
+            limit = "limit(4.0)" if self._loosened else "4.0"
+            condition = f"tf.logical_and({condition}, tf.reduce_sum({statement.parameters[0]}) < {limit})"
         self._add(
             depth,
             f"_, {', '.join(statement.outputs)} = tf.while_loop(lambda {parameters}: {condition}, {statement.name}, "
@@ -328,7 +329,9 @@ class _Source:
         result = self._operand(statement.name, statement.body.results[0], whole=True)
         self._add(depth + 1, f"{statement.name}_sum = tf.reduce_sum({result})")
         gradient = f"{statement.name}.gradient({statement.name}_sum, {statement.operand})"
-        self._add(depth, f"{statement.output} = {f'got({gradient})' if self._loosened else gradient}")
+        if self._loosened:
+            gradient = f"got({gradient}, {statement.operand})"
+        self._add(depth, f"{statement.output} = {gradient}")
         self._add(depth, f"if {statement.output} is None:")
         self._add(depth + 1, f"{statement.output} = tf.zeros({SHAPES[statement.output[0]]}, tf.float64)")
 
