@@ -28,7 +28,8 @@ _COMPONENTWISE = frozenset(
     {"Identity", "IdentityN", "Snapshot", "EnsureShape", "CheckNumerics", "Cast", "Conj", "Neg", "Add", "AddV2", "AddN"}
     | {"Sub", "Sum", "Mean", "Select", "SelectV2", "Pack", "Unpack", "ConcatV2", "Split", "SplitV", "StridedSlice"}
     | {"Slice", "GatherV2", "Transpose", "ReverseV2", "Pad", "PadV2", "Tile", "BroadcastTo", "Reshape", "ExpandDims"}
-    | {"Squeeze"}
+    | {"Squeeze", "ConjugateTranspose", "Roll", "Cumsum", "ScatterNd", "MatrixBandPart", "MatrixDiagV3"}
+    | {"MatrixDiagPartV3", "GatherNd", "SegmentSum", "UnsortedSegmentSum"}
 )
 """Ops that make the real parts of complex numbers from real parts, and the imaginary parts from imaginary parts."""
 

@@ -146,12 +146,12 @@ class Opening:
     def without_thrown_away(self, calls: Sequence[GradientCall]) -> list[GradientCall]:
         """The gradient calls but for those of graphs that TensorFlow threw away.
 
-        It traces a function that makes variables twice, and then the same line asks again in a graph that is run. Not
-        of every graph that is run it is seen by what, as of that of a loop over a data set.
+        It traces a function that makes variables twice, and then the same line asks again, for the same variables, in a
+        graph that is run. Not of every graph that is run it is seen by what, as of that of a loop over a data set.
         """
         run = [call for call in calls if call.graph is self._trace.graph or id(call.graph) in self._called]
-        lines = {call.source for call in run}
-        return [call for call in calls if call in run or call.source not in lines]
+        asked = {(call.source, *map(id, call.handles)) for call in run}
+        return [call for call in calls if call in run or (call.source, *map(id, call.handles)) not in asked]
 
     def window(self, call: GradientCall) -> Window:
         """Which ops count for a gradient call."""
@@ -197,6 +197,10 @@ class Opening:
         for call in self._trace.calls:
             nodes += self.results(call)
         return nodes
+
+    def asked_handles(self) -> set[int]:
+        """The ids of the handles of the variables that a gradient is asked for."""
+        return {id(handle) for call in self._trace.calls for handle in call.handles}
 
     def results(self, call: GradientCall) -> list[str]:
         """The nodes of what a gradient call returned."""

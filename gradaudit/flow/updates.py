@@ -11,18 +11,20 @@ from gradaudit.tracing.updates import Updates
 def updated_variables(opening: Opening, updates: Updates) -> set[int]:
     """The ids of the handles of all variables into which something made of a gradient is written.
 
-    A variable that only holds gradients, such as an accumulator, hands them on to what is computed from it.
+    A variable that only holds gradients, such as an accumulator, hands them on to what is computed from it. One that is
+    asked for a gradient itself holds none.
     """
     updated: set[int] = set()
     sources = set(opening.gradients())
     waiting = list(opening.graph.writes)
     handles = {node: id(known.handle) for known, node in opening.variables.with_nodes()}
+    asked = opening.asked_handles()
     made_of_gradients = opening.graph.dependents(sources)
     while found := [write for write in waiting if write.values & made_of_gradients]:
         waiting = [write for write in waiting if write not in found]
         for write in found:
             updated |= {handles[variable] for variable in write.variables}
-            made_of_gradients |= opening.graph.dependents(write.variables)
+            made_of_gradients |= opening.graph.dependents(v for v in write.variables if handles[v] not in asked)
     for handle, gradient in updates.applied:
         node = opening.known_node(values_of(gradient))
         # What is no tensor of the step, and no constant, is made where nobody looks: in a replica, or a function.

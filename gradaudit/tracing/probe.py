@@ -136,6 +136,9 @@ class _Gradients:
         return self._counted(lambda: original(tape, target, sources, *rest, **options), sources)
 
     def _watched_symbolic(self, original: Callable[..., Any], ys: Any, xs: Any, *rest: Any, **options: Any) -> Any:
+        # TensorFlow itself passes the graph to differentiate, a user never does.
+        if options.get("src_graph") is not None:
+            return original(ys, xs, *rest, **options)
         return self._counted(lambda: original(ys, xs, *rest, **options), xs)
 
     def _counted(self, ask: Callable[[], Any], sources: Any) -> Any:
@@ -147,10 +150,12 @@ class _Gradients:
             self._nested = before
         flat_sources, flat_gradients = tf.nest.flatten(sources), tf.nest.flatten(gradients)
         if not self._nested and len(flat_sources) == len(flat_gradients):
-            peaks = [None if gradient is None else _peak(gradient) for gradient in flat_gradients]
+            both = zip(flat_sources, flat_gradients, strict=True)
+            pairs = [(source, gradient) for source, gradient in both if hasattr(source, "handle")]
+            peaks = [None if gradient is None else _peak(gradient) for _, gradient in pairs]
             largest = tf.reduce_max(tf.stack([tf.zeros([], tf.float64), *(peak for peak in peaks if peak is not None)]))
-            for source, peak in zip(flat_sources, peaks, strict=True):
-                if hasattr(source, "handle") and (line, id(source.handle)) not in self.left_out:
+            for (source, _), peak in zip(pairs, peaks, strict=True):
+                if (line, id(source.handle)) not in self.left_out:
                     self._note(source.handle, peak, _ROUNDING * largest)
         return gradients
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.layers.layer import Layer
 from tensorflow.python.eager import context
-from tensorflow.python.eager.lift_to_graph import lift_to_graph
+from tensorflow.python.eager.lift_to_graph import UnliftableError, lift_to_graph
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 from tensorflow.python.framework import func_graph, ops
 
@@ -113,7 +113,10 @@ def _lifted(next_creator: Callable[..., Any], **arguments: Any) -> Any:
 
         def initial_value() -> Any:
             compute = tf.function(lambda: lift_to_graph([value], ops.get_default_graph())[value], autograph=False)
-            return compute()
+            try:
+                return compute()
+            except UnliftableError:  # It depends on the batch: TensorFlow computes it when the step first runs.
+                return tf.zeros(value.shape, value.dtype)
 
         arguments["initial_value"] = initial_value
     return next_creator(**arguments)
@@ -168,14 +171,20 @@ def traced_apart() -> Callable[..., Any]:
     One that was traced earlier would not be traced again under the eyes of this trace; and none may keep a trace in
     which gradients were stood in for, or the training that follows would run that.
     """
-    copies: dict[int, tuple[Any, Any]] = {}
+    copies: dict[tuple[int, ...], tuple[Any, Any, Any]] = {}
+    own: set[int] = set()
 
     def call_function(original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
-        if id(function) not in copies:
+        if id(function) in own:
+            return original(function, *arguments, **options)
+        # TensorFlow runs one trace on all variables of one shape that it gets as arguments: here each has its own.
+        variables = [value for value in tf.nest.flatten([arguments, options]) if hasattr(value, "handle")]
+        key = (id(function), *map(id, variables))
+        if key not in copies:
             copy = function._clone(None)
-            copies[id(function)] = (function, copy)
-            copies[id(copy)] = (copy, copy)
-        return original(copies[id(function)][1], *arguments, **options)
+            own.add(id(copy))
+            copies[key] = (function, variables, copy)
+        return original(copies[key][-1], *arguments, **options)
 
     return call_function
 

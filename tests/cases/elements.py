@@ -352,3 +352,14 @@ def parts_of_complex_numbers_that_a_product_a_transform_or_a_length_mixes() -> S
         return sum(tf.reduce_mean(tf.square(value)) for value in (product, turned, length, spectrum))
 
     return descend(loss, [a, b, c, d, e, f, g])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", "Complex")})
+def a_real_part_behind_what_moves_elements() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        number = tf.roll(tf.linalg.adjoint(tf.complex(a, b)), 1, axis=0)
+        return tf.reduce_sum(x @ tf.math.real(tf.cumsum(number)))
+
+    return descend(loss, [a, b])

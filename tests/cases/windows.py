@@ -558,3 +558,68 @@ def values_that_get_to_the_loss_through_a_variable() -> Subject:
         apply(tape.gradient(loss, [a, b]), [a, b])
 
     return Subject(step, [DATA], variables=[a, b])
+
+
+def descent_on(variable: tf.Variable, x: tf.Tensor) -> tf.Tensor:
+    """One step of a helper that is used for several variables, at one and the same line."""
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(x @ variable))
+    apply([tape.gradient(loss, variable)], [variable])
+    return loss
+
+
+@case(connected="a b")
+def one_line_that_trains_in_a_loop_over_a_data_set_and_outside_it() -> Subject:
+    a, b = weight("a"), weight("b")
+    batches = tf.data.Dataset.from_tensor_slices(np.ones((8, 16), np.float32)).batch(4)
+
+    @tf.function
+    def epoch(x):
+        for rows in batches:
+            descent_on(a, rows)
+        return descent_on(b, x)
+
+    return Subject(epoch, [DATA], variables=[a, b])
+
+
+@case(connected="a")
+def gradients_of_each_example_by_a_vectorized_map() -> Subject:
+    a = weight("a")
+
+    def step(x):
+        def of_example(row):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(row[tf.newaxis] @ a))
+            return tape.gradient(loss, a)
+
+        apply([tf.reduce_mean(tf.vectorized_map(of_example, x), axis=0)], [a])
+
+    return Subject(step, [DATA], variables=[a])
+
+
+@case(connected="a", not_updated="b", moves={"b": True})
+def a_gradient_that_is_forgotten_beside_a_renormalisation() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ a + x @ b))
+        of_a, _ = tape.gradient(loss, [a, b])
+        a.assign_sub(0.1 * of_a)
+        b.assign(b / (1e-3 + tf.norm(a)))
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
+@case(connected="a b")
+def a_loss_that_a_loop_hands_out_in_the_sum_that_is_reported() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def step(x):
+        first = 0.0
+        for _ in tf.range(2):
+            first = descent_on(a, x)
+        return first + descent_on(b, x)
+
+    return Subject(step, [DATA], variables=[a, b])

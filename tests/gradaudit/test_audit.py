@@ -108,6 +108,44 @@ def test_a_model_that_is_run_while_it_is_built_gets_real_weights() -> None:
     assert any("weights were allocated, because code that was run" in note for note in result.notes)
 
 
+@tf.function(autograph=False)
+def descend_on(variable: tf.Variable, x: tf.Tensor) -> tf.Tensor:
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(x @ variable))
+    variable.assign_sub(0.1 * tape.gradient(loss, variable))
+    return loss
+
+
+def test_a_function_trains_each_variable_that_it_is_given_though_tensorflow_traces_it_once() -> None:
+    a, b = (tf.Variable(tf.ones((8, 2)), name=name) for name in "ab")
+
+    def step(x: tf.Tensor) -> tf.Tensor:
+        return descend_on(a, x) + descend_on(b, x)
+
+    tf.function(step)(tf.ones((4, 8)))
+    assert not np.array_equal(a.numpy(), np.ones((8, 2)))
+    assert not np.array_equal(b.numpy(), np.ones((8, 2)))
+    for verify in (False, True):
+        result = audit(Subject(step, [tf.TensorSpec((4, 8))], variables=[a, b]), verify=verify)
+        assert statuses(result) == {"a": "connected", "b": "connected"}
+
+
+def test_a_variable_may_be_made_of_the_batch() -> None:
+    def build() -> Subject:
+        made = {}
+
+        @tf.function(autograph=False)
+        def step(x: tf.Tensor) -> tf.Tensor:
+            if not made:
+                made["a"] = tf.Variable(tf.reduce_mean(x, 0)[:, tf.newaxis], name="a")
+            return descend_on(made["a"], x)
+
+        return Subject(step, [tf.TensorSpec((4, 8))])
+
+    for options in ({}, {"verify": True}, {"probe": 1}):
+        assert statuses(audit(build, **options)) == {"a": "connected"}
+
+
 def test_a_live_model_can_be_trained_after_its_audit() -> None:
     model = two_heads()
     before = {weight.path: weight.numpy() for weight in model.trainable_variables}

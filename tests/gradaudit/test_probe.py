@@ -275,3 +275,19 @@ def test_the_command_runs_three_steps_or_as_many_as_it_is_told(toy: object, comm
     ended = command("trace", "toy.py:healthy", "--probe", "1")
     assert "probed with 1 real step " in " ".join(ended.output.split())
     assert command("trace", "toy.py:healthy", "--probe", "0").status == 2
+
+
+def test_a_gradient_asked_for_in_a_loop_under_a_tape_around_it_is_seen() -> None:
+    def build() -> Subject:
+        a = weight("a")
+
+        @tf.function
+        def step(x):
+            with tf.GradientTape(persistent=True) as tape:
+                for _ in tf.range(3):
+                    loss = tf.reduce_mean(tf.square(x @ a))
+                    a.assign_sub(0.1 * tape.gradient(loss, a))
+
+        return Subject(step, [DATA], variables=[a])
+
+    assert [verdict.probe for verdict in audit(build, probe=1).variables] == ["non-zero"]
