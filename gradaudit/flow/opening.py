@@ -21,8 +21,13 @@ from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReache
 from gradaudit.tracing.trace import Trace
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
-_SUPPLIES = ("IteratorGetNext", "MultiDeviceIteratorGetNext", "OptionalGetValue", "QueueDequeue", "LookupTableFind")
+_SUPPLIES = (
+    *("IteratorGetNext", "MultiDeviceIteratorGetNext", "OptionalGetValue", "QueueDequeue", "LookupTableFind"),
+    *("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "StatelessRandom", "Multinomial"),
+)
 """What the types of ops begin with that take values from where no variable is."""
+_LOOKUPS = frozenset({"ResourceGather", "GatherV2", "SparseSoftmaxCrossEntropyWithLogits"})
+"""Ops that look up what their second input says: rows of an embedding, classes. Whoever says so supplies data."""
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 """What a tensor is computed from by way of these is no data: a batch's size is a number."""
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
@@ -363,14 +368,14 @@ class Opening:
         That is an input of the step, or floats that are made from no other floats. A scalar is a factor, no data, and
         what a regularizer brings in is its own: it is asked for a penalty on a weight, and given nothing else.
         """
-        if op.type in _PLACEHOLDERS and id(op) not in frame.bound:
+        if op.type in _PLACEHOLDERS and id(op) not in frame.bound or op.type.startswith(_SUPPLIES):
             return True
         if output.shape.rank == 0 or not carries_gradient(output) or self._trace.origins.of(op).regularizes:
             return False
-        if op.type.startswith(_SUPPLIES):
-            return True
         if op.type in _PLACEHOLDERS:
             return not frame.bound[id(op)]
+        if op.type in _LOOKUPS and op.inputs[1].shape.rank != 0:
+            return True
         return not any(
             tensor.dtype in (tf.resource, tf.variant) or tensor.shape.rank != 0 and carries_gradient(tensor)
             for tensor in op.inputs

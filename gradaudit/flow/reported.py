@@ -40,6 +40,7 @@ def missing_terms(opening: Opening, trace: Trace, participation_scopes: Collecti
             if addend not in inside
             and addend.weight != 0
             and opening.graph.cone([addend.node]).isdisjoint(targets)
+            and not _is_measured(opening, addend.node, inside_of_any)
             and addend.node in splitter.learned
             and addend.node not in inside_of_any
         ]
@@ -52,6 +53,12 @@ def missing_terms(opening: Opening, trace: Trace, participation_scopes: Collecti
             if formula not in known:
                 found.setdefault(formula, _missing(opening, addend, names[addend.node]))
     return tuple(found.values())
+
+
+def _is_measured(opening: Opening, node: str, inside_of_any: Collection[str]) -> bool:
+    """Whether an addend only sums up what a differentiated loss is made of already, as a score that is logged does."""
+    place = opening.places[node]
+    return bool(place.tensor.op.inputs) and opening.node(place.frame, place.tensor.op.inputs[0]) in inside_of_any
 
 
 def _reported(opening: Opening, trace: Trace) -> Iterator[str]:

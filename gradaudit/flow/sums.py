@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tensorflow.python.framework import tensor_util
 
-from gradaudit.flow.bodies import called_bodies
+from gradaudit.flow.bodies import called_bodies, is_loop
 from gradaudit.flow.edges import has_custom_gradient
 from gradaudit.flow.opening import Opening
 from gradaudit.flow.values import is_uniform
@@ -171,8 +171,12 @@ class Splitter:
         if has_custom_gradient(op):
             return []
         if op.type == "Placeholder" or called_bodies(op) is not None:
-            # Through the border of a function, where that is the only way.
+            # Through the border of a function, where that is the only way. A call that a real gradient call rewrote is
+            # opened once more.
             producers = [producer for producer in graph.producers(node) if producer in self._opening.places]
+            bodies = called_bodies(op)
+            if bodies is not None and len(bodies) == 1 and not is_loop(op):
+                producers = producers[:1]
             return [self._part(step, op, producers[0], 1.0)] if len(producers) == 1 else []
         factors = [(inputs[position], factor) for position, factor in self._factors(op, inputs)]
         if any(factor != 0 and not graph.passes(node, part) for part, factor in factors):
@@ -196,7 +200,8 @@ class Splitter:
             if repeated == 1:
                 weight = _product(weight, share)
             else:
-                weight = weight if repeated == op.outputs[0].shape.num_elements() else None
+                is_static = weight == 0 or repeated == op.outputs[0].shape.num_elements()
+                weight = weight if is_static else None
                 repeated = _product(repeated, share)
         elif op.type == "Sum":
             repeated = _product(repeated, _elements_in_each(op))
@@ -296,7 +301,8 @@ class Splitter:
         return _is_scalar(self._opening.places[node].tensor)
 
     def _is_constant(self, node: str) -> bool:
-        return _constant(self._opening.places[node].tensor) is not None
+        is_known = node not in self._weighted and self._opening.value(node) is not None
+        return is_known or _constant(self._opening.places[node].tensor) is not None
 
 
 def _is_mean(op: Any) -> bool:

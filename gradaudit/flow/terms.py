@@ -58,7 +58,7 @@ def loss_terms(
         kinds[name] = kind
     for constant in splitter.constants:
         name = _name_beside(constant, addends, shared)
-        if name is not None and name not in kinds:
+        if name is not None and name not in kinds and constant.layer is None:
             parts.setdefault(name, []).append(constant)
     terms: dict[str, LossTerm] = {}
     for name, added in parts.items():

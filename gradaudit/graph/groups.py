@@ -81,6 +81,8 @@ def _keys(verdict: Verdict) -> list[Hashable]:
 
 def _outputs(verdict: Verdict) -> tuple[str, ...]:
     """The outputs that an entry names: not where the loss reads them, and another thing is the cause."""
+    if verdict.status in ("untracked", "not-updated"):
+        return ()
     return verdict.outputs if verdict.cause is None else verdict.cause.outputs
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradaudit import Subject
-from tests.cases.case import DATA, case, descend, weight
+from tests.cases.case import DATA, apply, case, descend, weight
 
 
 def participation(x: tf.Tensor, variable: tf.Variable) -> tf.Tensor:
@@ -178,3 +178,47 @@ def a_penalty_in_a_loss_that_is_scaled_as_a_whole_by_the_batch() -> Subject:
         return (tf.reduce_sum(tf.square(x @ a)) + tf.nn.l2_loss(b)) / counted
 
     return descend(loss, [a, b])
+
+
+@case(connected="a", participation_only="b")
+def a_penalty_in_a_loss_that_is_a_function() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(autograph=False)
+    def total(x):
+        return tf.reduce_mean(tf.square(x @ a)) + 0.01 * tf.nn.l2_loss(b)
+
+    return descend(total, [a, b])
+
+
+@case(connected="a")
+def rows_that_constant_numbers_look_up_are_data() -> Subject:
+    a = weight("a")
+
+    def loss():
+        left, right = tf.gather(a, [0, 1, 2]), tf.gather(a, [3, 4, 5])
+        return tf.reduce_mean(tf.math.log_sigmoid(tf.reduce_sum(left * right, -1)))
+
+    return descend(loss, [a], inputs=[])
+
+
+@case(connected="a")
+def a_constant_that_is_computed_is_no_term() -> Subject:
+    a = weight("a")
+    return descend(lambda x: tf.reduce_mean(tf.square(x @ a)) + 0.5 * tf.math.log(2 * np.pi), [a])
+
+
+@case(connected="critic generator")
+def a_margin_that_is_logged_is_no_loss() -> Subject:
+    critic, generator = weight("critic"), weight("generator")
+
+    def step(x):
+        with tf.GradientTape(persistent=True) as tape:
+            real, fake = x @ critic, x @ generator @ critic
+            of_critic = tf.reduce_mean(tf.nn.relu(1.0 - real)) + tf.reduce_mean(tf.nn.relu(1.0 + fake))
+            of_generator = -tf.reduce_mean(fake)
+        apply([tape.gradient(of_critic, critic)], [critic])
+        apply([tape.gradient(of_generator, generator)], [generator])
+        return {"margin": tf.reduce_mean(real) - tf.reduce_mean(fake)}
+
+    return Subject(step, [DATA])

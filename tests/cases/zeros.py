@@ -330,3 +330,14 @@ def zeros_that_a_function_with_a_gradient_call_takes_from_around_it() -> Subject
         apply(train(x), [a, b])
 
     return Subject(step, [DATA])
+
+
+@case(connected="a", zero_gradient="b", findings={"GA201": 1})
+def a_stack_of_vectors_times_zero() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        rows = [tf.reduce_sum(x @ b, axis=0), tf.ones([16])]
+        return tf.reduce_mean(tf.square(x @ a)) + 0.0 * tf.reduce_mean(tf.stack([rows[0], rows[1], rows[0]]))
+
+    return descend(loss, [a, b])

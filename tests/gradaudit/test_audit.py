@@ -146,6 +146,22 @@ def test_a_variable_may_be_made_of_the_batch() -> None:
         assert statuses(audit(build, **options)) == {"a": "connected"}
 
 
+def test_what_is_not_updated_is_told_under_its_own_layer() -> None:
+    base, head = keras.layers.Dense(4, name="base"), keras.layers.Dense(1, name="head")
+    base.build((None, 8))
+    head.build((None, 4))
+    weights, optimizer = base.trainable_variables + head.trainable_variables, keras.optimizers.SGD()
+
+    def step(x: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(head(base(x))))
+        gradients = tape.gradient(loss, weights)
+        optimizer.apply(gradients[2:], weights[2:])
+
+    (group,) = audit(Subject(step, [tf.TensorSpec((4, 8))], variables=weights)).groups
+    assert (group.status, group.layer, group.outputs) == ("not-updated", "base", ())
+
+
 def test_a_live_model_can_be_trained_after_its_audit() -> None:
     model = two_heads()
     before = {weight.path: weight.numpy() for weight in model.trainable_variables}
