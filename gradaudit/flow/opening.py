@@ -436,8 +436,7 @@ class Opening:
 
     def _take_over_values(self, nodes: list[str], outcomes: list[list[str]]) -> None:
         """What is known of the outputs of a call: where all bodies that may run give one and the same value."""
-        # A real gradient call lets a body hand out more than the ops had that called it before.
-        for node, *results in zip(nodes, *outcomes):  # noqa: B905
+        for node, *results in zip(nodes, *outcomes):  # noqa: B905  # a real gradient call lets a body hand out more
             values = [self._values.get(result) for result in results]
             first = values[0]
             if first is not None and all(value is not None and np.array_equal(value, first) for value in values):

@@ -214,15 +214,10 @@ class Causes:
 
     def _through_a_variable(self, write: Write, blocks: tuple[Block, ...]) -> Cause:
         paths = ", ".join(sorted(self._graph.facts(variable)["path"] for variable in write.variables))
-        return Cause(
-            kind="blocked",
-            op_type=write.op_type,
-            layer=write.layer,
-            source=write.source,
-            message=f"its values are written into variable {paths}: the loss reads them there, without a gradient",
-            fix="use the values themselves in the loss, or make it trainable=False if it is not to learn",
-            blocks=(Block(write.op_type, "no-gradient", write.layer, write.source), *blocks),
-        )
+        block = Block(write.op_type, "no-gradient", write.layer, write.source)
+        message = f"its values are written into variable {paths}: the loss reads them there, without a gradient"
+        fix = "use the values themselves in the loss, or make it trainable=False if it is not to learn"
+        return _blocked(block, (), (block, *blocks), message, fix)
 
     def _is_read(self, node: str) -> bool:
         """Whether an op takes a variable for more than to write to it, be it inside a function."""
