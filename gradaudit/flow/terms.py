@@ -197,7 +197,7 @@ def _term(name: str, kind: TermKind, parts: Sequence[Addend]) -> LossTerm:
 
 
 def _kind(opening: Opening, addend: Addend, participation_scopes: Collection[str]) -> TermKind:
-    if _participation_name(addend.scope, participation_scopes) is not None:
+    if _participation_name(addend.called, participation_scopes) is not None:
         return "participation"
     if addend.by_data or opening.reads_data(addend.node):
         return "task"

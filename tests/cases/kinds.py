@@ -222,3 +222,9 @@ def a_margin_that_is_logged_is_no_loss() -> Subject:
         return {"margin": tf.reduce_mean(real) - tf.reduce_mean(fake)}
 
     return Subject(step, [DATA])
+
+
+@case(connected="a", participation_only="b c")
+def participation_terms_in_a_scope_that_is_opened_again() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+    return descend(lambda x: tf.reduce_mean(tf.square(x @ a)) + participation(x, b) + participation(x, c), [a, b, c])
