@@ -140,7 +140,8 @@ def _entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
         facts.append(("fix", Text(inert(group.fix), "fix")))
     paths = set(group.variables)
     silence = wording.silence(verdict for verdict in audit.variables if verdict.path in paths)
-    if silence and group.status != "participation-only":  # that it has a gradient is what this status says
+    # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
+    if silence and group.status not in ("participation-only", "opaque"):
         facts.append(("Keras", Text(f"says nothing: {silence}")))
     count = f"{wording.counted(len(group.variables), 'variable')}, {group.status}"
     rule = Text(group.rule, group.status)
