@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from gradaudit.flow.variables import Variables
 from gradaudit.graph.gradient_graph import ARRIVES, WRITES, Flow, GradientGraph, Window, Write
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
+from gradaudit.tracing.tapes import TapeRecord
 from gradaudit.tracing.trace import Trace
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
@@ -162,9 +163,15 @@ class Opening:
         """Which ops count for a gradient call."""
         if call.tape is not None:
             graphs = [call.tape.graph, *_around(call.tape.graph)]
-            return Window(call.tape.name, graphs=frozenset(self._name_of(graph) for graph in graphs))
+            names = frozenset(self._name_of(graph) for graph in graphs)
+            return Window(call.tape.name, graphs=names, unwatched=self._unwatched(call.tape, call.watched or ()))
         constants = frozenset(self.node(self._root, tensor) for tensor in call.constants)
         return Window(None, constants, self._outside(call.graph))
+
+    def _unwatched(self, tape: TapeRecord, watched: Collection[int]) -> frozenset[str]:
+        """Where a tape's graph takes in variables that it watches, though not since before they were read."""
+        captured = [internal for external, internal in tape.graph.captures if id(external) in watched]
+        return frozenset(self.node(self._root, tensor) for tensor in captured if id(tensor.op) not in tape.recorded)
 
     def _outside(self, graph: Any) -> frozenset[str]:
         """The tensors of the graphs around one, but for the handles of variables."""
@@ -393,7 +400,7 @@ class Opening:
 
     def _open(self, frame: Frame, op: Any, nodes: list[str], bodies: list[Any]) -> None:
         """Connect the outputs of a call to those of the bodies it runs, and the bodies' inputs to its own."""
-        arguments = [self.node(frame, tensor) for tensor in body_arguments(op)]
+        arguments = [self._argument(frame, op, tensor) for tensor in body_arguments(op)]
         outcomes = []
         handed_back = []
         running = self._that_run(frame, op, bodies)
@@ -424,6 +431,12 @@ class Opening:
                 self.graph.connect(node, producer, "blocked")
         self._hand_back_zeros(frame, op, nodes, [*arguments, *handed_back] if is_loop(op) else handed_back)
 
+    def _argument(self, frame: Frame, op: Any, tensor: Any) -> str:
+        """What is passed into a body. A call is recorded with the variables themselves, as if nothing took them in."""
+        bound = frame.bound.get(id(tensor.op), ()) if id(op) in self._trace.tapes.calls else ()
+        variables = (node for node in bound if self.graph.facts(node)["kind"] == "variable")
+        return next(variables, self.node(frame, tensor))
+
     def _that_run(self, frame: Frame, op: Any, bodies: list[Any]) -> list[Any]:
         """The bodies of which one may run: one alone, where it is known which."""
         chosen_by = selector(op)
@@ -444,8 +457,9 @@ class Opening:
 
     def _opened(self, body: Any, arguments: list[str], kept: Sequence[bool] | None = None) -> Frame:
         """A body and what it is given; in a loop, `kept` says of which arguments no round changes the value."""
-        if id(body) in self._graphs:
-            # A body in which the step itself asked for gradients: it is in the graph already, but for its latest ops.
+        if any(body in (graph, *_around(graph)) for graph, _ in self._graphs.values()):
+            # A body in which the step itself asked for gradients, or that TensorFlow wrapped around one: it is in the
+            # graph already, but for its latest ops.
             self.extend(body)
             self._called.add(id(body))
             for placeholder, argument in zip(body.inputs, arguments, strict=True):

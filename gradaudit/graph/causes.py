@@ -67,16 +67,11 @@ _ZEROS = {
 }
 _OTHER_ZERO_FIX = "look for a constant zero, a constant mask or a constant condition among its inputs"
 _OUTSIDE = {
-    "outside-tape": (
-        "the tape's recording",
-        "compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
-    ),
-    "outside-function": (
-        "the function that calls tf.gradients",
-        "compute it inside that function, or use a tf.GradientTape around both",
-    ),
+    "outside-tape": "compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
+    "outside-function": "compute it inside that function, or use a tf.GradientTape around both",
+    "unwatched": "call tape.watch before the variable is read",
 }
-"""By the reason of a block: outside of what an op is computed, and what to do."""
+"""What to do where an op is outside of what is recorded, by the reason of the block."""
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """What reads a shape alone is no path that anybody would mend, where there are others."""
 
@@ -281,18 +276,19 @@ def not_watched(source: Source | None) -> Cause:
 
 def _broken(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:
     if block.reason in _OUTSIDE:
-        of_what, fix = _OUTSIDE[block.reason]
         return Cause(
             kind="outside-tape",
             op_type=block.op_type,
             layer=block.layer,
             source=block.source,
-            message=f"{block.op_type} is computed outside {of_what}",
-            fix=fix,
+            message=f"{block.op_type} {block.why}",
+            fix=_OUTSIDE[block.reason],
             chain=chain,
             blocks=blocks,
         )
-    message = f"every path to the loss crosses {block.op_type}, which passes no gradient"
+    alone = all(other.op_type == block.op_type for other in blocks)
+    paths = "every path" if alone else "the shortest path"
+    message = f"{paths} to the loss crosses {block.op_type}, which {block.why}"
     return _blocked(block, chain, blocks, message, _FIXES.get(block.op_type, _OTHER_FIX))
 
 
@@ -325,6 +321,4 @@ def _unread_element(block: Block, chain: tuple[str, ...], blocks: tuple[Block, .
 def _detour(block: Block) -> str:
     """A way to the loss that exists and is broken."""
     where = f" ({block.source})" if block.source else ""
-    if block.reason in _OUTSIDE:
-        return f"a way to the loss leads outside {_OUTSIDE[block.reason][0]} at {block.op_type}{where}"
-    return f"{block.layer or 'the step'} takes its values through {block.op_type}{where}, which passes no gradient"
+    return f"{block.layer or 'the step'} takes its values through {block.op_type}{where}, which {block.why}"

@@ -36,12 +36,14 @@ class Window:
     `graphs` are the graph in which the tape was started, and those around it. What stands elsewhere is the body of a
     function, which the tape records as a whole.
     What `constants` holds was declared to be constant for the sake of the gradient. What `outside` holds is computed
-    outside the function that calls `tf.gradients`, which looks no further than that.
+    outside the function that calls `tf.gradients`, which looks no further than that. What `unwatched` holds was read
+    from a variable before the tape watched it.
     """
 
     tape: str | None
     constants: frozenset[str] = frozenset()
     outside: frozenset[str] = frozenset()
+    unwatched: frozenset[str] = frozenset()
     graphs: frozenset[str] = frozenset({""})
 
 
@@ -309,7 +311,7 @@ class GradientGraph:
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
-        if node in window.constants or node in window.outside:
+        if node in window.constants or node in window.outside or node in window.unwatched:
             return False
         facts = self.network.nodes[node]
         if facts["tapes"] is None or window.tape is None or window.tape in facts["tapes"]:
@@ -356,6 +358,8 @@ class GradientGraph:
             return Block("Mul", "zero", None, facts["source"])
         if consumer in window.outside:
             return Block(facts["op_type"], "outside-function", facts["layer"], facts["source"])
+        if consumer in window.unwatched:
+            return Block("ReadVariableOp", "unwatched", facts["layer"], facts["source"])
         if flow == "passes" and consumer not in window.constants:
             return Block(facts["op_type"], "outside-tape", facts["layer"], facts["source"])
         reason: Literal["zero", "opaque", "no-gradient"] = flow if flow in ("zero", "opaque") else "no-gradient"

@@ -10,15 +10,6 @@ from gradaudit.graph.verdicts import Block, IdleTerm, Objective
 
 _SHOWN_VARIABLES = 3
 
-_ENDS = {
-    "no-gradient": "{op}{where} passes no gradient",
-    "zero": "its gradient is zero at {op}{where}",
-    "opaque": "{op}{where} has no gradient",
-    "outside-tape": "{op}{where} is computed outside the tape's recording",
-    "outside-function": "{op}{where} is computed outside the function that calls tf.gradients",
-    "unread-element": "of {op}{where} only other elements are read",
-}
-
 
 def idle_terms(
     graph: GradientGraph,
@@ -85,4 +76,4 @@ def _why(graph: GradientGraph, objective: ObjectiveFacts, term: TermFacts, paths
 
 def _end(block: Block) -> str:
     where = f" ({block.source})" if block.source else ""
-    return _ENDS[block.reason].format(op=block.op_type, where=where)
+    return f"{block.op_type}{where} {block.why}"

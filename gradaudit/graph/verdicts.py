@@ -37,20 +37,37 @@ class Source:
         return f"{self.file}:{self.line}"
 
 
+_BLOCKS = {
+    "no-gradient": "passes no gradient",
+    "zero": "passes zeros",
+    "outside-tape": "is computed outside the tape's recording",
+    "outside-function": "is computed outside the function that calls tf.gradients",
+    "unwatched": "comes before the tape watches the variable",
+    "opaque": "has no registered gradient",
+    "unread-element": "is read for other elements alone",
+}
+
+
 @dataclass(frozen=True)
 class Block:
     """One step of a path that passes no gradient.
 
     `reason` is "no-gradient" for an op whose gradient function returns None, "zero" for one that returns zeros,
     "outside-tape" for an op that the tape did not record, "outside-function" for one that stands outside the function
-    in which `tf.gradients` is called, "opaque" for one that has no registered gradient,
-    "unread-element" for one that puts elements together of which only others are read.
+    in which `tf.gradients` is called, "unwatched" for one that reads a variable before the tape watches it, "opaque"
+    for one that has no registered gradient, "unread-element" for one that puts elements together of which only others
+    are read.
     """
 
     op_type: str
-    reason: Literal["no-gradient", "zero", "outside-tape", "outside-function", "opaque", "unread-element"]
+    reason: Literal["no-gradient", "zero", "outside-tape", "outside-function", "unwatched", "opaque", "unread-element"]
     layer: str | None
     source: Source | None
+
+    @property
+    def why(self) -> str:
+        """What the op does to a gradient, as what is told of it."""
+        return _BLOCKS[self.reason]
 
 
 @dataclass(frozen=True)

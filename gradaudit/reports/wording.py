@@ -208,15 +208,7 @@ def _member(layer: str, names: tuple[str, ...]) -> str:
 
 def _break(block: Block) -> str:
     where = f" ({block.source})" if block.source else f" in {block.layer}" if block.layer else ""
-    reasons = {
-        "no-gradient": "passes no gradient",
-        "zero": "passes zeros",
-        "outside-tape": "is outside the tape's recording",
-        "outside-function": "is outside the function that calls tf.gradients",
-        "opaque": "has no registered gradient",
-        "unread-element": "is read for other elements alone",
-    }
-    return f"another path is broken at {block.op_type}{where}, which {reasons[block.reason]}"
+    return f"another path is broken at {block.op_type}{where}, which {block.why}"
 
 
 def _spans(numbers: list[int]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import backprop, execute, record
+from tensorflow.python.eager.polymorphic_function import concrete_function
 from tensorflow.python.framework import ops
 
 from gradaudit.tracing.patches import Patches
@@ -30,6 +31,8 @@ class Tapes:
 
     records: list[TapeRecord] = field(default_factory=list)
     active: list[TapeRecord] = field(default_factory=list)
+    calls: set[int] = field(default_factory=set)
+    """Ids of those ops that were recorded as calls of functions."""
     _current: dict[int, TapeRecord] = field(default_factory=dict)
     _ops: list[Any] = field(default_factory=list)
     """Recorded ops, held so that no id is given twice."""
@@ -49,6 +52,7 @@ class Tapes:
         patches.wrap(execute, "record_gradient", self._recording_generated_op)
         patches.wrap(record, "record_operation", self._recording_operation)
         patches.wrap(record, "record_operation_backprop_only", self._recording_operation)
+        patches.wrap(concrete_function._ForwardBackwardCall, "record", self._recording_call)
 
     def _pushing(self, original: Callable[..., None], tape: backprop.GradientTape) -> None:
         is_new = tape._tape is None
@@ -71,18 +75,38 @@ class Tapes:
         self._note(outputs)
 
     def _recording_operation(
-        self, original: Callable[..., None], op_type: str, outputs: Any, *arguments: Any, **options: Any
+        self, original: Callable[..., None], op_type: str, outputs: Any, inputs: Any, *arguments: Any, **options: Any
     ) -> None:
-        original(op_type, outputs, *arguments, **options)
+        original(op_type, outputs, inputs, *arguments, **options)
         if not pywrap_tfe.TFE_Py_TapeSetIsStopped():
-            self._note(outputs)
+            self._note(outputs, captured=inputs[0] if op_type == "captured_value" else None)
 
-    def _note(self, outputs: Iterable[Any]) -> None:
-        if not self.active:
+    def _recording_call(self, original: Callable[..., None], call: Any, outputs: Any) -> None:
+        original(call, outputs)
+        if pywrap_tfe.TFE_Py_TapeSetIsStopped():
             return
-        for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
-            if isinstance(output, tf.Tensor) and hasattr(output, "graph"):
-                op = output.op
-                self._ops.append(op)
-                for tape_record in self.active:
-                    tape_record.recorded.add(id(op))
+        # TensorFlow does not ask the tapes to record a call of which they watch nothing.
+        self._note(outputs)
+        if call._tape_watching:
+            self.calls.update(id(output.op) for output in _symbolic(outputs))
+
+    def _note(self, outputs: Any, captured: Any = None) -> None:
+        tapes = [tape_record for tape_record in self.active if not _is_unwatched(captured, tape_record.tape)]
+        for output in _symbolic(outputs) if tapes else ():
+            op = output.op
+            self._ops.append(op)
+            for tape_record in tapes:
+                tape_record.recorded.add(id(op))
+
+
+def _symbolic(outputs: Any) -> list[Any]:
+    """The tensors of a graph among the outputs of an op, which may be one or several."""
+    several = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return [output for output in several if isinstance(output, tf.Tensor) and hasattr(output, "graph")]
+
+
+def _is_unwatched(captured: Any, tape: backprop.GradientTape) -> bool:
+    """Whether this is a variable's handle, and the tape does not watch the variable, or does not yet."""
+    if not isinstance(captured, ops.EagerTensor) or captured.dtype != tf.resource or tape._tape is None:
+        return False
+    return all(variable.handle is not captured for variable in tape._tape.watched_variables())

@@ -623,3 +623,105 @@ def a_loss_that_a_loop_hands_out_in_the_sum_that_is_reported() -> Subject:
         return first + descent_on(b, x)
 
     return Subject(step, [DATA], variables=[a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("outside-tape", "ReadVariableOp")})
+def a_variable_that_is_watched_after_it_was_read() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(a)
+            loss = tf.reduce_sum(x @ b @ a)
+            tape.watch(b)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(
+    connected="a b",
+    disconnected="c d",
+    tape={"c": "none", "d": "none"},
+    cause={"c": ("outside-tape", "ReadVariableOp"), "d": ("outside-tape", "ReadVariableOp")},
+    findings={"GA201": 1},
+)
+def variables_that_are_watched_after_functions_read_them() -> Subject:
+    a, b, c, d = (weight(name) for name in "abcd")
+
+    @tf.function
+    def of_both(x):
+        return tf.reduce_sum(x @ b @ a)
+
+    @tf.function
+    def of_one(x):
+        return tf.reduce_sum(x @ c)
+
+    def step(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(a)
+            loss = of_both(x) + of_one(x)
+            loss += tf.reduce_sum(tf.cond(tf.reduce_sum(x) > 0.0, lambda: a @ d, lambda: a))
+            for variable in (b, c, d):
+                tape.watch(variable)
+        apply(tape.gradient(loss, [a, b, c, d]), [a, b, c, d])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", untracked="b", findings={"GA201": 1})
+def a_function_of_which_the_tape_watches_nothing() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def penalty(x):
+        return tf.reduce_sum(x @ b)
+
+    def step(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(a)
+            loss = penalty(x) + tf.reduce_sum(x @ a)
+        apply(tape.gradient(loss, [a]), [a])
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("blocked", "StopGradient")})
+def a_loop_that_reads_what_is_watched_for_a_function_behind_it() -> Subject:
+    a, b = weight("a"), weight("b", 16)
+
+    @tf.function
+    def unused():
+        return tf.reduce_sum(b)
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            rows = tf.scan(lambda row, added: row + added * tf.stop_gradient(b), x, tf.zeros([16]))
+            unused()
+            loss = tf.reduce_sum(rows @ a)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a")
+def a_gradient_in_a_branch_before_one_through_the_condition() -> Subject:
+    a = weight("a", 4, 16)
+
+    def step(x):
+        with tf.GradientTape(persistent=True) as outer:
+
+            def with_a_gradient():
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    square = tf.reduce_sum(tf.square(x))
+                return x + 0.0 * inner.gradient(square, x), 2.0 * a
+
+            first, second = tf.switch_case(tf.cast(x[0, 0] > 9.0, tf.int32), [with_a_gradient, lambda: (x, a * a)])
+            with tf.GradientTape() as inner:
+                inner.watch(first)
+                product = tf.reduce_sum(tf.square(first) * second)
+            loss = tf.reduce_sum(inner.gradient(product, first))
+        apply(outer.gradient(loss, [a]), [a])
+
+    return Subject(step, [DATA])

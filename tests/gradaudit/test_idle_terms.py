@@ -50,7 +50,7 @@ def with_term(term: Callable[..., Any], *, name: str | None = "aux") -> list[Fin
         (lambda x, b, c: tf.constant(0.0), "it depends on no variable"),
         (lambda x, b, c: 0.1 * tf.constant(3.0), "it depends on no variable"),
         (lambda x, b, c: tf.reduce_mean(tf.stop_gradient(x @ b)), r"StopGradient \(.*test_idle.*\) passes no gradient"),
-        (lambda x, b, c: tf.reduce_mean(tf.sign(x @ b)), r"its gradient is zero at Sign \(tests.*\)"),
+        (lambda x, b, c: tf.reduce_mean(tf.sign(x @ b)), r"Sign \(tests.*\) passes zeros"),
         (
             lambda x, b, c: tf.reduce_mean(tf.cast(tf.argmax(x @ b, -1), tf.float32)),
             r"ArgMax \(tests.*\) passes no gradient",

@@ -176,4 +176,4 @@ def test_every_broken_path_of_a_variable_is_told():
     cut = dataclasses.replace(cut, cause=dataclasses.replace(cut.cause, blocks=(round_off, outside)))
     text = " ".join(render_text(report_of(drawn_audit("loss > Round@m x> m/spare/kernel", cut))).split())
     assert "crosses Round" in text
-    assert "also another path is broken at MatMul in m/b, which is outside the tape's recording" in text
+    assert "also another path is broken at MatMul in m/b, which is computed outside the tape's recording" in text
