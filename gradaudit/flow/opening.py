@@ -357,6 +357,7 @@ class Opening:
             scope=self._trace.scope_names.of(op.graph, op.name.rpartition("/")[0]),
             narrows=narrows(op),
             layer=origin.layer,
+            model=origin.model,
             source=origin.source,
             tapes=self._tapes_of(op) if frame.is_root else None,
             graph=self._name_of(op.graph),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
 
 from gradaudit.flow.bodies import called_bodies
 from gradaudit.flow.opening import Opening
-from gradaudit.flow.sums import Addend, Splitter
-from gradaudit.flow.terms import names_of
+from gradaudit.flow.sums import Splitter
+from gradaudit.flow.terms import NamedAddends, named_addends
 from gradaudit.graph.gradient_graph import PASSES_OR_ZERO, Window
 from gradaudit.graph.verdicts import MissingTerm
 from gradaudit.tracing.trace import Trace
@@ -47,11 +48,13 @@ def missing_terms(opening: Opening, trace: Trace, participation_scopes: Collecti
         if not inside or not others:
             continue
         known = {formulas.of(node) for node in differentiated}
-        names = names_of(opening, addends, participation_scopes)
-        for addend in others:
-            formula = formulas.of(addend.node)
-            if formula not in known:
-                found.setdefault(formula, _missing(opening, addend, names[addend.node]))
+        for named in named_addends(opening, addends, participation_scopes):
+            # Another reported loss may have told of it.
+            left = {formulas.of(addend.node): addend for addend in named.addends if addend in others}
+            left = {formula: addend for formula, addend in left.items() if formula not in known}
+            if left:
+                missing = replace(named, addends=list(left.values()))
+                found.setdefault(frozenset(left), _missing(opening, missing))
     return tuple(found.values())
 
 
@@ -75,10 +78,11 @@ def _reported(opening: Opening, trace: Trace) -> Iterator[str]:
                 yield opening.node(frame, op.inputs[1])
 
 
-def _missing(opening: Opening, addend: Addend, name: str) -> MissingTerm:
-    reached = opening.graph.reach({addend.node: 1}, window=Window(None))
+def _missing(opening: Opening, named: NamedAddends) -> MissingTerm:
+    reached = opening.graph.reach({addend.node: 1 for addend in named.addends}, window=Window(None))
     paths = [known.path for known, node in opening.variables.with_nodes() if known.trainable and node in reached]
-    return MissingTerm(name, addend.source, addend.added, tuple(paths))
+    first = named.addends[0]
+    return MissingTerm(named.name(opening), first.source, first.added, tuple(paths))
 
 
 class _Formulas:

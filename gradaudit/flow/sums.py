@@ -110,12 +110,12 @@ class Splitter:
     def _terms(self, step: _Step) -> list[_Step]:
         """The parts of a sum as its author would call them terms; none if it is one itself."""
         parts = self._parts(step)
-        op, _ = self._op(step.node)
+        op, inputs = self._op(step.node)
         if not parts:
             return []
         if op.type in _REDUCTIONS and not _is_scalar(op.inputs[0]):
             return self._terms_inside(parts[0])
-        if _is_mean(op):
+        if self._is_mean(op, inputs):
             return self._terms(parts[0])
         return parts if _is_scalar(op.outputs[0]) else []
 
@@ -205,7 +205,7 @@ class Splitter:
                 repeated = _product(repeated, share)
         elif op.type == "Sum":
             repeated = _product(repeated, _elements_in_each(op))
-        elif _is_mean(op):
+        elif self._is_mean(op, self._op(step.node)[1]):
             repeated = None
         elif self._is_scalar(node) and not _is_scalar(op.outputs[0]):
             weight, repeated = _product(weight, repeated), 1.0
@@ -222,8 +222,16 @@ class Splitter:
     def _is_scaled_by_data(self, product: str, part: str) -> bool:
         """Whether a part is multiplied with, or divided by, what depends on the batch, and is not just a number."""
         op, inputs = self._op(product)
-        others = [node for node in inputs if node != part] if op.type in _SCALINGS and not _is_mean(op) else []
-        return any(self._opening.reads_data(node) for node in others)
+        if op.type not in _SCALINGS or self._is_mean(op, inputs):
+            return False
+        return any(self._opening.reads_data(node) for node in inputs if node != part)
+
+    def _is_mean(self, op: Any, inputs: Sequence[str]) -> bool:
+        """Whether `op` divides a sum by what may be the number of its parts, which no variable has a part in."""
+        if op.type not in _QUOTIENTS or not _is_sum(op.inputs[0].op) or _constant(op.inputs[1]) is not None:
+            return False
+        graph = self._opening.graph
+        return all(graph.facts(node)["kind"] != "variable" for node in graph.cone([inputs[1]]))
 
     def _factors(self, op: Any, inputs: Sequence[str]) -> list[tuple[int, float | None]]:
         """Which inputs `op` adds up, and times what: None for a factor that is not static."""
@@ -252,7 +260,7 @@ class Splitter:
                 return [(position, number if op.type == "Mul" else 1 / number)]
         for position, factor in places:
             if _is_scalar(op.inputs[factor]) and inputs[position] in self._weighted:
-                return [(position, 1.0 if _is_mean(op) else None)]
+                return [(position, 1.0 if self._is_mean(op, inputs) else None)]
         return []
 
     def _number(self, op: Any, factor: Any, node: str) -> float | None:
@@ -305,9 +313,9 @@ class Splitter:
         return is_known or _constant(self._opening.places[node].tensor) is not None
 
 
-def _is_mean(op: Any) -> bool:
-    """Whether `op` divides a sum by what may be the number of its parts."""
-    return op.type in _QUOTIENTS and op.inputs[0].op.type == "Sum" and _constant(op.inputs[1]) is None
+def _is_sum(op: Any) -> bool:
+    """Whether `op` sums up, or scales such a sum."""
+    return op.type == "Sum" or op.type in ("Mul", "Neg") and any(_is_sum(tensor.op) for tensor in op.inputs)
 
 
 def _elements_in_each(op: Any) -> float | None:

@@ -27,10 +27,31 @@ class LossTerm:
 
 @dataclass(frozen=True)
 class _Name:
-    """What to call an addend. Those of one `key` are one term; two terms may be called alike."""
+    """What to call an addend. Those of one `key` are one term; two terms may be called alike.
 
-    key: tuple[str, str]
-    label: str
+    `label` is None for what has no name, and is called after its line or its weights.
+    """
+
+    key: tuple[object, ...]
+    label: str | None = None
+
+
+@dataclass
+class NamedAddends:
+    """Addends that are one term."""
+
+    label: str | None
+    kind: TermKind
+    addends: list[Addend]
+
+    def name(self, opening: Opening) -> str:
+        """What to call them: after a scope or layer, the weights that they are a penalty on, or their line."""
+        if self.label is not None:
+            return self.label
+        nodes = [addend.node for addend in self.addends]
+        if self.kind == "penalty" and (paths := _weights_read(opening, opening.graph.cone(nodes))):
+            return f"penalty on {paths[0] if len(paths) == 1 else f'{len(paths)} variables'}"
+        return str(self.addends[0].source or "loss")
 
 
 def loss_terms(
@@ -40,31 +61,40 @@ def loss_terms(
 
     A term is named after the layer that added it as a loss, or after the first name scope that tells it from the
     others, and addends of one name are one term; without either every addend is a term, named after the line that
-    computes it. It is a participation term if one of `participation_scopes` is among its scopes, and a penalty if it is
-    computed from weights alone. A constant is a term only if it stands alone in a scope of its own; without one it is
-    the zero that a sum begins with, or an offset.
+    computes it, but for penalties: those of one line and weight are one. It is a participation term if one of
+    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone. A constant is a term
+    only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
     """
     splitter = Splitter(opening, window)
     addends = _merged([addend for target, weight in targets.items() for addend in splitter.split([target], weight)])
-    parts: dict[_Name, list[Addend]] = {}
-    kinds: dict[_Name, TermKind] = {}
+    terms: dict[str, LossTerm] = {}
+    for named in named_addends(opening, addends, participation_scopes, splitter.constants):
+        name = _unused(named.name(opening), terms)
+        terms[name] = _term(name, named.kind, named.addends)
+    return (*terms.values(), *_enclosed(opening, list(terms.values()), window, participation_scopes))
+
+
+def named_addends(
+    opening: Opening,
+    addends: Sequence[Addend],
+    participation_scopes: Collection[str],
+    constants: Sequence[Addend] = (),
+) -> list[NamedAddends]:
+    """The addends of one sum by the terms that they are, and those constants that have a name of their own."""
+    found: dict[_Name, NamedAddends] = {}
     shared = _shared_scopes(addends)
     for addend in addends:
         kind = _kind(opening, addend, participation_scopes)
         name = _name(addend, shared, participation_scopes)
-        if name is None or kinds.get(name, kind) != kind:
-            name = _Name(("", addend.node), _place_name(opening, addend, kind))
-        parts.setdefault(name, []).append(addend)
-        kinds[name] = kind
-    for constant in splitter.constants:
+        if name is None or name in found and found[name].kind != kind:
+            name = _Name((addend.source, addend.weight) if kind == "penalty" else (addend.node,))
+        found.setdefault(name, NamedAddends(name.label, kind, [])).addends.append(addend)
+    of_constants: dict[_Name, NamedAddends] = {}
+    for constant in constants:
         name = _name_beside(constant, addends, shared)
-        if name is not None and name not in kinds and constant.layer is None:
-            parts.setdefault(name, []).append(constant)
-    terms: dict[str, LossTerm] = {}
-    for name, added in parts.items():
-        label = _unused(name.label, terms)
-        terms[label] = _term(label, kinds.get(name, "task"), added)
-    return (*terms.values(), *_enclosed(opening, list(terms.values()), window, participation_scopes))
+        if name is not None and name not in found and constant.layer is None:
+            of_constants.setdefault(name, NamedAddends(name.label, "task", [])).addends.append(constant)
+    return [*found.values(), *of_constants.values()]
 
 
 def participation_nodes(opening: Opening, participation_scopes: Collection[str]) -> frozenset[str]:
@@ -74,17 +104,6 @@ def participation_nodes(opening: Opening, participation_scopes: Collection[str])
         for node in opening.graph.nodes_of_kind("op")
         if _participation_name(opening.graph.facts(node)["scope"], participation_scopes) is not None
     )
-
-
-def names_of(opening: Opening, addends: Sequence[Addend], participation_scopes: Collection[str]) -> dict[str, str]:
-    """What to call the addends of one sum, by node."""
-    shared = _shared_scopes(addends)
-    return {
-        addend.node: name.label
-        if (name := _name(addend, shared, participation_scopes)) is not None
-        else _place_name(opening, addend, _kind(opening, addend, participation_scopes))
-        for addend in addends
-    }
 
 
 def _merged(addends: Sequence[Addend]) -> list[Addend]:
@@ -168,13 +187,6 @@ def _scope_name(addend: Addend, position: int) -> _Name:
     if called[position] == _AROUND_ALL_LOSSES and position + 1 < len(called):
         position += 1
     return _Name(("scope", "/".join(addend.scope.split("/")[: position + 1])), called[position])
-
-
-def _place_name(opening: Opening, addend: Addend, kind: TermKind) -> str:
-    """What to call an addend without a scope of its own: its line, or the weights that it is a penalty on."""
-    if kind == "penalty" and (paths := _weights_read(opening, opening.graph.cone([addend.node]))):
-        return f"penalty on {paths[0] if len(paths) == 1 else f'{len(paths)} variables'}"
-    return str(addend.source or "loss")
 
 
 def _unused(name: str, taken: Collection[str]) -> str:

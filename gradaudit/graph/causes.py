@@ -94,10 +94,13 @@ class Causes:
         for block, chain in found:
             if block.reason == "unread-element":
                 return _unread_element(block, chain, blocks)
-        # The loss does read the output where a gradient gets lost in the loss, in which no layer made anything, or
-        # outside of what is recorded. Where a layer stops it, the loss reads another output.
+        # The loss does read the output where a gradient gets lost behind it: in the loss, in which no layer made
+        # anything, in another model, or outside of what is recorded. Where a layer of the same model stops it, the loss
+        # reads another output.
+        models = {self._graph.facts(output)["model"] for output in nodes_of_outputs(self._graph, outputs)}
         for block, chain in found:
-            if block.layer is None or block.reason in _OUTSIDE:
+            is_behind = bool(outputs) and self._graph.facts(chain[-2])["model"] not in models
+            if block.layer is None or block.reason in _OUTSIDE or is_behind:
                 return _broken(block, chain, blocks)
         written = self._written(node)
         if written is not None:
@@ -246,9 +249,14 @@ class Causes:
         return last
 
 
+def nodes_of_outputs(graph: GradientGraph, outputs: Collection[str]) -> list[str]:
+    """The tensors that are the outputs of these names."""
+    return [node for node in graph.named_outputs() if graph.facts(node)["output"] in outputs]
+
+
 def unused_outputs(graph: GradientGraph, outputs: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:
     """The cause of variables whose values end in outputs of the model that no loss term reads."""
-    facts = graph.facts(next(node for node in graph.named_outputs() if graph.facts(node)["output"] in outputs))
+    facts = graph.facts(nodes_of_outputs(graph, outputs)[0])
     plural = "" if len(outputs) == 1 else "s"
     message = f"model output{plural} {', '.join(outputs)} read by no loss term"
     for block in blocks[:_MOST_DETOURS]:

@@ -96,13 +96,15 @@ class GradientGraph:
         tapes: frozenset[str] | None,
         carries: bool,
         graph: str = "",
+        model: str | None = None,
         is_data: bool = False,
         is_hub: bool = False,
         narrows: bool = False,
     ) -> str:
         """Add a tensor that an op makes, and return its id, which comes from layer or scope and the op's type.
 
-        `carries` says whether its type can carry a gradient; `is_data` that it brings values in that are no weights;
+        `model` is the outermost layer that was called; `carries` says whether its type can carry a gradient; `is_data`
+        that it brings values in that are no weights;
         `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back; `narrows` that the
         op reads but a part of something.
         """
@@ -113,6 +115,7 @@ class GradientGraph:
             kind="op",
             op_type=op_type,
             layer=layer,
+            model=model,
             source=source,
             scope=scope,
             tapes=tapes,

@@ -22,6 +22,8 @@ class Origin:
     source: Source | None
     regularizes: bool = False
     """Whether it is part of a penalty that Keras computes of a weight."""
+    model: str | None = None
+    """The outermost layer whose call was under way."""
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Origins:
             layer = self.layers[-1]
             made_at = self.lines_of_layers.get(id(layer))
             source = running_line(frame, up_to_container=True) or made_at or running_line(frame)
-            origin = Origin(layer_path(layer), source, self.regularizes)
+            origin = Origin(layer_path(layer), source, self.regularizes, model=layer_path(self.layers[0]))
         # The op is kept with its origin, so that its id cannot be given to another one.
         self._by_op[id(op)] = (op, origin)
 

@@ -71,7 +71,7 @@ def probe(
     with Patches() as patches, warnings.catch_warnings():
         # What Keras would warn of is what the audit tells.
         warnings.filterwarnings("ignore", message="Gradients do not exist")
-        patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
+        patches.wrap(polymorphic_function.Function, "__call__", traced_apart(lambda: gradients.calls))
         gradients.install(patches)
         advice = " (give the subject a real batch, if random values are what it cannot take)" if batches is None else ""
         with user_errors(f"The probe's step fails{advice}", TraceError):
@@ -96,6 +96,7 @@ class _Gradients:
     """Watches gradient calls, and keeps the most that was seen of each variable's gradient."""
 
     left_out: Collection[tuple[Source | None, int]]
+    calls: int = 0
     _traces: list[dict[int, tuple[Any, list[Any]]]] = field(default_factory=list)
     """Of each trace, by the id of the handle: the handle, held so that its id stays its own, and marks, one a call."""
     _nested: bool = False
@@ -143,6 +144,7 @@ class _Gradients:
 
     def _counted(self, ask: Callable[[], Any], sources: Any) -> Any:
         line = running_line(sys._getframe(1))
+        self.calls += 1
         before, self._nested = self._nested, True
         try:
             gradients = ask()

@@ -91,7 +91,7 @@ def _trace_once(
         patches.wrap(Layer, "__call__", _entering(origins))
         patches.wrap(Layer, "add_loss", _adding(origins))
         patches.wrap(Layer, "_get_regularization_losses", _regularizing(origins))
-        patches.wrap(polymorphic_function.Function, "__call__", traced_apart())
+        patches.wrap(polymorphic_function.Function, "__call__", traced_apart(lambda: len(gradient_calls.calls)))
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
@@ -165,26 +165,36 @@ def _regularizing(origins: Origins) -> Callable[..., Any]:
     return regularization_losses
 
 
-def traced_apart() -> Callable[..., Any]:
+def traced_apart(asked: Callable[[], int]) -> Callable[..., Any]:
     """Let copies of the user's `tf.function`s be traced instead of them.
 
     One that was traced earlier would not be traced again under the eyes of this trace; and none may keep a trace in
     which gradients were stood in for, or the training that follows would run that.
+
+    TensorFlow runs one trace on all variables of one shape that a function gets as arguments. Where the function asks
+    for gradients, each gets one of its own here. `asked` tells how many times a gradient was asked for so far.
     """
     copies: dict[tuple[int, ...], tuple[Any, Any, Any]] = {}
     own: set[int] = set()
+    asking: set[int] = set()
 
     def call_function(original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
         if id(function) in own:
             return original(function, *arguments, **options)
-        # TensorFlow runs one trace on all variables of one shape that it gets as arguments: here each has its own.
         variables = [value for value in tf.nest.flatten([arguments, options]) if hasattr(value, "handle")]
-        key = (id(function), *map(id, variables))
+        of_all = (id(function),)
+        of_these = (id(function), *map(id, variables))
+        key = of_these if id(function) in asking else of_all
         if key not in copies:
             copy = function._clone(None)
             own.add(id(copy))
             copies[key] = (function, variables, copy)
-        return original(copies[key][-1], *arguments, **options)
+        before = asked()
+        outputs = original(copies[key][-1], *arguments, **options)
+        if key == of_all and asked() > before:
+            asking.add(id(function))
+            copies[of_these] = copies[of_all]
+        return outputs
 
     return call_function
 

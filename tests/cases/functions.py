@@ -318,3 +318,15 @@ def a_function_of_which_a_term_is_one_result() -> Subject:
         return tf.reduce_sum(tf.tanh(x)), y * 2.0
 
     return descend(lambda x: tf.reduce_sum(tf.square(x @ a)) + both(x @ c, b)[0], [a, b, c])
+
+
+@case(connected="a b")
+def a_function_that_reads_the_variable_it_was_first_given() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def score(x, _given):
+        # In the second call TensorFlow reads the other one here.
+        return tf.reduce_sum(x @ a)
+
+    return descend(lambda x: score(x, a) + score(x, b), [a, b])

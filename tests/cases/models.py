@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from gradaudit import Subject
-from tests.cases.case import apply, case
+from tests.cases.case import apply, case, descend
 
 X = tf.TensorSpec([4, 16], tf.float32)
 Y = tf.TensorSpec([4, 1], tf.float32)
@@ -430,3 +430,19 @@ def a_teacher_that_follows_its_student() -> Subject:
             slow.assign(0.9 * slow + 0.1 * fast)
 
     return Subject(step, [X], variables=[*student.variables, *teacher.variables])
+
+
+@case(connected="decoder/*", disconnected="encoder/*", cause={"encoder/*": ("blocked", "Round")})
+def a_quantizer_between_an_encoder_and_a_decoder() -> Subject:
+    class Quantizer(layers.Layer):
+        def call(self, x):
+            return tf.round(x)
+
+    encoder, decoder = layers.Dense(8, name="encoder"), layers.Dense(16, name="decoder")
+    quantizer = Quantizer(name="quantizer")
+    encoder.build((None, 16))
+    decoder.build((None, 8))
+    return descend(
+        lambda x: tf.reduce_mean(tf.square(decoder(quantizer(encoder(x))) - x)),
+        [*encoder.trainable_variables, *decoder.trainable_variables],
+    )

@@ -117,7 +117,7 @@ KINDS: tuple[Kind, ...] = (
     *_kinds(
         "m->m",
         "tf.stop_gradient({0})",
-        "tf.round({0})",
+        "rounded({0})",
         "tf.floor({0})",
         "tf.math.ceil({0})",
         "tf.sign({0})",
@@ -264,6 +264,10 @@ def difference(left, right):
     "padded": """
 def padded(value, paddings):
     return tf.pad(value, paddings)
+""",
+    "rounded": """
+def rounded(value):
+    return tf.round(value)
 """,
     "straight_through": """
 @tf.custom_gradient

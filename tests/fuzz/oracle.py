@@ -29,8 +29,9 @@ LOOSENINGS: dict[str, frozenset[str]] = {
 """Classes of the Limitations page, and what has to be loosened in a program for a gradient that they hide to show.
 
 arithmetic: every operand is scaled, element by element, by factors of either sign, others wherever it is read.
-    Terms that cancel do so no more, and what was saturated is so no more. What is zero stays zero, so constant zero
-    factors hide a gradient still, and `x - x` of one tensor too; two reads of one variable are two tensors.
+    Terms that cancel do so no more, what was saturated is so no more, and what was rounded to zero neither. What is
+    zero stays zero, so constant zero factors hide a gradient still, and `x - x` of one tensor too; two reads of one
+    variable are two tensors.
 masks: masks that are constant element by element, what a pad adds, and booleans and indices, are random.
 branches: a condition gives a random mixture of all its branches, so that branches meet that never do: those of two
     conditions on one value, and one branch forwards and another one backwards.
@@ -155,6 +156,8 @@ class _Hooks:
             "mask": self._mask,
             "difference": self._difference,
             "padded": self._padded,
+            "rounded": self._rounded,
+            "straight_through": tf.custom_gradient(lambda value: (self._rounded(value), lambda upstream: upstream)),
             "mixed": self._mixed,
             "rounds": self._rounds,
             "carried": self._carried,
@@ -200,6 +203,10 @@ class _Hooks:
     def _padded(self, value: tf.Tensor, paddings: list[list[int]]) -> tf.Tensor:
         padded = tf.pad(value, paddings)
         return padded + self._is_on("masks") * (self._uniform(padded.shape) - 0.5)
+
+    def _rounded(self, value: tf.Tensor) -> tf.Tensor:
+        """Numbers that are large enough not to be rounded to zero."""
+        return tf.round(value * (1.0 + 99.0 * self._is_on("arithmetic")))
 
     def _mixed(self, selector: tf.Tensor, branches: Sequence[Callable[[], tuple[tf.Tensor, ...]]]) -> list[tf.Tensor]:
         """What all branches give, mixed; or what one gives, which is the last for a number that is none of theirs."""

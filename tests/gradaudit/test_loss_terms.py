@@ -182,8 +182,9 @@ def test_a_penalty_inside_a_loss_of_compile_is_a_term_of_its_own() -> None:
         (lambda b, factor: b / factor, False),
         (lambda b, factor: 2.0 * tf.minimum(1.0, factor / 100.0) * b, False),
         (lambda b, factor: tf.random.uniform(()) * b, False),
+        (lambda b, factor: tf.reduce_sum(tf.square(b)) / factor, False),
     ],
-    ids=["a variable", "one that trains", "a divisor", "a schedule", "chance"],
+    ids=["a variable", "one that trains", "a divisor", "a schedule", "chance", "the divisor of a sum"],
 )
 def test_a_factor_that_is_not_static_is_no_weight(weighted: Callable[..., Any], trainable: bool) -> None:
     factor = tf.Variable(0.3, trainable=trainable)
@@ -212,14 +213,37 @@ def test_a_factor_of_the_whole_loss_changes_no_weight() -> None:
     assert {name: term.weight for name, term in terms_of(loss, "a", "b").items()} == {"first": 0.25, "second": None}
 
 
-def test_a_mean_over_a_number_of_examples_that_varies_keeps_its_weight() -> None:
+@pytest.mark.parametrize(
+    "mean",
+    [
+        lambda y, x: 2.0 * (tf.reduce_sum(y) / tf.reduce_sum(x)),
+        lambda y, x: 2.0 * tf.reduce_sum(y) / tf.reduce_sum(x),
+        lambda y, x: tf.reduce_sum(y) * 2.0 / tf.reduce_sum(x),
+    ],
+    ids=["after", "before", "behind"],
+)
+def test_a_mean_over_a_number_of_examples_that_varies_keeps_its_weight(mean: Callable[..., Any]) -> None:
     def loss(x: tf.Tensor, a: tf.Variable, b: tf.Variable) -> tf.Tensor:
         with tf.name_scope("first"):
-            total = 2.0 * (tf.reduce_sum(x @ a) / tf.reduce_sum(x))
+            total = mean(x @ a, x)
         with tf.name_scope("second"):
             return total + tf.reduce_mean(x @ b)
 
     assert {name: term.weight for name, term in terms_of(loss, "a", "b").items()} == {"first": 2.0, "second": 1.0}
+
+
+def test_penalties_of_one_line_and_weight_are_one_term() -> None:
+    def loss(x: tf.Tensor, a: tf.Variable, b: tf.Variable, c: tf.Variable) -> tf.Tensor:
+        total = tf.reduce_mean(x @ a @ b @ c)
+        for number, variable in enumerate((a, b, c)):
+            total += (0.1 if number else 0.5) * tf.nn.l2_loss(variable)
+        return total
+
+    found = {name: term for name, term in terms_of(loss, "a", "b", "c").items() if term.kind == "penalty"}
+    assert {name: (term.weight, term.trains) for name, term in found.items()} == {
+        "penalty on a": (0.5, 1),
+        "penalty on 2 variables": (0.1, 2),
+    }
 
 
 def two_losses_of_each_example(x: tf.Tensor, a: tf.Variable, b: tf.Variable) -> tf.Tensor:

@@ -251,3 +251,22 @@ def test_the_finding_stands_in_the_text_and_in_json() -> None:
     (finding,) = [finding for finding in result.to_dict()["findings"] if finding["rule"] == "GA202"]
     assert finding["variables"] == ["b"]
     assert finding["fingerprint"] == missing(reporting(penalized))[0].fingerprint
+
+
+def test_a_penalty_on_every_weight_is_told_once() -> None:
+    def subject() -> Subject:
+        weights = [weight(name) for name in "abc"]
+
+        def step(x: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                for variable in weights:
+                    x = tf.tanh(x @ variable)
+                loss = tf.reduce_mean(x)
+            apply(tape.gradient(loss, weights), weights)
+            return loss + tf.add_n([1e-4 * tf.nn.l2_loss(variable) for variable in weights])
+
+        return Subject(step, [DATA], variables=weights)
+
+    (finding,) = missing(subject)
+    assert "penalty on 3 variables" in finding.message
+    assert "would train 3 variables" in finding.message
