@@ -197,7 +197,7 @@ def _explain(
         return
     found = explained(program, {key: None for _, keys in names for key in keys})
     for name, keys in names:
-        limits = [found[key] for key in keys if key in found] or _recomputed(program, name)
+        limits = [found[key] for key in keys if key in found] or _recomputed(program, name) or _apart(program, name)
         _settle(outcome, name, verdicts[name], limits, "returns zeros")
 
 
@@ -206,10 +206,19 @@ def _recomputed(program: Program, name: str) -> list[str]:
     plain = program.without_recomputing()
     if plain == program.source():
         return []
+    return ["recomputed"] if _status(plain, name) in _HAS_NONE else []
+
+
+def _apart(program: Program, name: str) -> list[str]:
+    """The class of branches that never meet: gradaudit sees no path with whichever branch of each condition alone."""
+    sources = program.with_branches_chosen()
+    return ["branches"] if sources and all(_status(source, name) in _HAS_NONE for source in sources) else []
+
+
+def _status(source: str, name: str) -> str:
     names: dict[str, object] = {}
-    exec(compile(plain, "<program>", "exec"), names)
-    statuses = {verdict.path: verdict.status for verdict in audit(names["build"]).variables}  # type: ignore[arg-type]
-    return ["recomputed"] if statuses[name] in _HAS_NONE else []
+    exec(compile(source, "<program>", "exec"), names)
+    return next(v.status for v in audit(names["build"]).variables if v.path == name)  # type: ignore[arg-type]
 
 
 def _settle(outcome: Outcome, name: str, verdict: Verdict, limits: list[str], found: str) -> None:

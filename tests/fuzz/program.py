@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from dataclasses import dataclass, replace
 
 from tests.fuzz.kinds import HELPERS, Kind
+
+_CONDITION = re.compile(r"(?<=tf\.cond\()(\w+)(?=, )|(?<=tf\.switch_case\()(\w+\[0\]), (\[[\w, ]+\])")
+_MOST_COMBINATIONS = 64
 
 SHAPES = {"s": "[]", "v": "[4]", "m": "[4, 4]", "i": "[4]"}
 INPUTS = ("m0", "v0", "i0")
@@ -156,6 +161,24 @@ class Program:
     def without_recomputing(self) -> str:
         """The step's source, in which no function is recomputed for its gradient."""
         return self.source().replace("tf.recompute_grad(", "(")
+
+    def with_branches_chosen(self) -> list[str]:
+        """The step's sources with a constant branch in each condition, one for each combination; none if too many."""
+        source = self.source()
+        choices = [
+            (match, range(2) if match[1] else range(match[3].count(",") + 1)) for match in _CONDITION.finditer(source)
+        ]
+        if not choices or math.prod(len(branches) for _, branches in choices) > _MOST_COMBINATIONS:
+            return []
+        sources = []
+        for combination in itertools.product(*(branches for _, branches in choices)):
+            text, end = "", 0
+            for (match, _), branch in zip(choices, combination, strict=True):
+                selector = f"tf.constant({branch == 0})" if match[1] else f"tf.constant({branch})"
+                text += source[end : match.start()] + match[0].replace(match[1] or match[2], selector, 1)
+                end = match.end()
+            sources.append(text + source[end:])
+        return sources
 
     def source(self, *, loosened: bool = False) -> str:
         """The step as a Python module with a function `build` that returns its Subject.
