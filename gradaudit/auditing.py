@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradaudit.errors import SubjectError, TraceError
@@ -14,16 +15,21 @@ from gradaudit.flow.reported import missing_terms
 from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
+from gradaudit.graph.coverage import Coverage, coverage
 from gradaudit.graph.groups import group
 from gradaudit.graph.idle_terms import idle_terms
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
+from gradaudit.graph.participation_cost import ParticipationCost, participation_costs
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import Source, UnregisteredOp, Verdict
+from gradaudit.graph.suggestion import suggestion
+from gradaudit.graph.verdicts import STATUSES, Source, UnregisteredOp, Verdict
 from gradaudit.probing import probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.gradient_calls import GradientCall
 from gradaudit.tracing.making import Made, watched_making
+from gradaudit.tracing.optimizers import optimizer_facts
+from gradaudit.tracing.participation import Expression, Participation
 from gradaudit.tracing.trace import Trace, trace_step
 from gradaudit.tracing.unbuilt import unbuilt_layers
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
@@ -45,6 +51,8 @@ def audit(
     participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
     verify: bool = False,
     probe: int = 0,
+    terms: Sequence[str] = (),
+    suggest: bool = False,
     progress: _Progress | None = None,
 ) -> Audit:
     """Tell for every variable of a train step whether it will learn, and why not.
@@ -58,10 +66,14 @@ def audit(
         verify: also ask TensorFlow's own tape, and compare; a note says what was compared.
         probe: also run this many real steps, on the subject's batches or on random values, with weights that are moved
             off zero, and compare. It takes a callable, because it changes the weights of what that returns.
+        terms: participation terms to audit as if the step added them to its losses: expressions over model outputs,
+            such as "1e-6 * mean(square(pitch))".
+        suggest: also look for the fewest model outputs whose participation would give every variable a gradient that
+            can get one, and audit the step with them.
         progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
 
     Raises:
-        SubjectError: the subject is no subject, or `probe` no number of steps.
+        SubjectError: the subject is no subject, `probe` no number of steps, or one of `terms` no term of the step.
         TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables; with `probe`, it
             cannot be run, or trains otherwise each time that it is traced.
         DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
@@ -73,42 +85,53 @@ def audit(
     if not isinstance(subject, Subject) and not callable(subject):
         raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
 
-    def attempt(make_subject: Callable[[], Subject], weightless: bool, *notes: str) -> Audit:
-        way = _Attempt(scenario, name, participation_scopes, verify, probe, progress, notes)
+    expressions = tuple(Expression(term) for term in terms)
+    if expressions and probe:
+        raise SubjectError("Terms that are added for the audit are in no step that a probe could run: leave one out.")
+
+    def attempt(weightless: bool, *notes: str) -> Audit:
+        way = _Attempt(
+            scenario, name, tuple(participation_scopes), verify, probe, expressions, suggest, progress, notes
+        )
         return way.run(make_subject, weightless=weightless)
 
-    if isinstance(subject, Subject):
-        return attempt(lambda: subject, False)
-    if probe:
-        return attempt(subject, False)
-    try:
-        return attempt(subject, True)
-    except WeightlessReadError as read:
-        note = f"weights were allocated, because {read}"
-    return attempt(subject, False, note)
+    def make_subject() -> Subject:
+        return subject if isinstance(subject, Subject) else subject()
+
+    if isinstance(subject, Subject) or probe:
+        result = attempt(False)
+    else:
+        try:
+            result = attempt(True)
+        except WeightlessReadError as read:
+            result = attempt(False, f"weights were allocated, because {read}")
+    if result.suggestion is None or not result.suggestion.outputs:
+        return result
+    suggested = audit(
+        subject,
+        participation_scopes=participation_scopes,
+        verify=verify,
+        terms=(*terms, *result.suggestion.terms),
+        progress=progress,
+    )
+    checked = {status: suggested.count(status) for status in STATUSES}
+    return replace(result, suggestion=replace(result.suggestion, checked=checked))
 
 
+@dataclass
 class _Attempt:
     """One way through the story: with weights that take no memory, or with real ones."""
 
-    def __init__(
-        self,
-        scenario: str | None,
-        name: str | None,
-        participation_scopes: Sequence[str],
-        verify: bool,
-        probe: int,
-        progress: _Progress | None,
-        notes: tuple[str, ...],
-    ) -> None:
-        self._scenario = scenario
-        self._name = name
-        self._participation_scopes = frozenset(participation_scopes)
-        self._verify = verify
-        self._probe = probe
-        self._progress = progress
-        self._notes = notes
-        self._seconds: dict[str, float] = {}
+    scenario: str | None
+    name: str | None
+    participation_scopes: tuple[str, ...]
+    verify: bool
+    probe: int
+    terms: tuple[Expression, ...]
+    suggest: bool
+    progress: _Progress | None
+    notes: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, make_subject: Callable[[], Subject], *, weightless: bool) -> Audit:
         """Build, trace and judge."""
@@ -124,14 +147,14 @@ class _Attempt:
                 trace, opening = self._traced(subject, made)
         with self._phase("analyse"):
             audit, variables, left_out = self._judged(subject, trace, opening, made, weightless)
-        if not self._probe:
+        if not self.probe:
             return audit
 
         def again() -> Audit:
             return self._judged(subject, *self._traced(subject, made), made, weightless)[0]
 
         with self._phase("probe"):
-            return probed(audit, subject, variables, self._probe, left_out, again)
+            return probed(audit, subject, variables, self.probe, left_out, again)
 
     def _traced(self, subject: Subject, made: Made) -> tuple[Trace, Opening]:
         variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
@@ -141,7 +164,8 @@ class _Attempt:
             subject.inputs,
             made=made,
             expectation=lambda trace: _opened(trace, variables, made, openings).expect,
-            verify=self._verify,
+            verify=self.verify,
+            participation=Participation(self.terms, self.participation_scopes[0]) if self.terms else None,
         )
         return trace, openings[-1]
 
@@ -176,9 +200,14 @@ class _Attempt:
         groups = group(verdicts, opening.graph, RULE_CODES)
         found = judgement.objectives(facts)
         training = {fact.node: fact.path for fact in facts if fact.trainable}
+        zeros = {fact.path: judgement.zeros(fact) for fact in facts}
+        covered = coverage(found, verdicts, zeros, trace.scope_names.opened(self.participation_scopes))
+        lacking = {fact.node: fact.path for fact in facts if fact.path in covered.uncovered}
+        optimizers = list(trace.updates.optimizers.values())
+        costs = _costs(covered, optimizers, opening)
         audit = Audit(
-            subject=self._name or subject.name or str(getattr(subject.step, "__name__", "step")),
-            scenario=self._scenario,
+            subject=self.name or subject.name or str(getattr(subject.step, "__name__", "step")),
+            scenario=self.scenario,
             objectives=found,
             variables=verdicts,
             groups=groups,
@@ -186,18 +215,23 @@ class _Attempt:
                 groups,
                 unbuilt_layers(_roots(subject, trace), made),
                 idle_terms(opening.graph, objectives, found, training),
-                missing_terms(opening, trace, self._participation_scopes),
+                missing_terms(opening, trace, self.participation_scopes),
+                covered.terms,
+                costs,
                 _untold(calls, verdicts),
             ),
             graph=opening.graph.network,
-            optimizer=", ".join(trace.updates.optimizers) or None,
+            coverage=covered,
+            costs=costs,
+            suggestion=suggestion(opening.graph, objectives, lacking) if self.suggest else None,
+            optimizer=", ".join(dict.fromkeys(type(each).__name__ for each, _ in optimizers)) or None,
             notes=(
-                *self._notes,
+                *self.notes,
                 *_notes(subject, trace, facts, objectives),
-                *(_verification(calls) if self._verify else ()),
+                *(_verification(calls) if self.verify else ()),
             ),
             weights_allocated=not weightless,
-            seconds=self._seconds,
+            seconds=self.seconds,
         )
         by_node = {node: known for known, node in opening.variables.with_nodes()}
         return audit, [by_node[fact.node] for fact in facts], _left_out(calls, objectives)
@@ -207,7 +241,7 @@ class _Attempt:
         node = opening.graph.add_objective(name, call.source)
         terms = []
         for term in loss_terms(
-            opening, opening.weighted_targets(call), opening.window(call), self._participation_scopes
+            opening, opening.weighted_targets(call), opening.window(call), self.participation_scopes
         ):
             term_node = opening.graph.add_term(
                 node, term.name, term.source, term.parts, term_kind=term.kind, weight=term.weight
@@ -227,17 +261,33 @@ class _Attempt:
                 n for n, variable in asked.items() if call.watched is None or id(variable.handle) in call.watched
             ),
             zeros_for_none=call.zeros_for_none,
-            barred=participation_nodes(opening, self._participation_scopes),
+            barred=participation_nodes(opening, self.participation_scopes),
             is_inner=opening.is_inner(call),
         )
 
     @contextmanager
     def _phase(self, name: str) -> Any:
-        if self._progress is not None:
-            self._progress(name)
+        if self.progress is not None:
+            self.progress(name)
         start = time.perf_counter()
         yield
-        self._seconds[name] = time.perf_counter() - start
+        self.seconds[name] = time.perf_counter() - start
+
+
+def _costs(
+    covered: Coverage, optimizers: Sequence[tuple[Any, set[int]]], opening: Opening
+) -> tuple[ParticipationCost, ...]:
+    """What the participation terms cost under each optimizer."""
+    paths = set(covered.covered)
+    if not paths:
+        return ()
+    known = [known for known, _ in opening.variables.with_nodes()]
+    facts = []
+    for optimizer, handles in optimizers:
+        given = [variable for variable in known if id(variable.handle) in handles]
+        slots = [variable.variable for variable in given if variable.path in paths]
+        facts.append(optimizer_facts(optimizer, frozenset(variable.path for variable in given), slots))
+    return participation_costs(covered, facts)
 
 
 def _opened(trace: Trace, variables: Variables, made: Made, openings: list[Opening]) -> Opening:

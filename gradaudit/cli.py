@@ -20,6 +20,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,19 +100,32 @@ def main(context: click.Context) -> int:
     return 0
 
 
+def _of_what_is_audited(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set."""
+    for option in (
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Replace a key of the file, such as data.batch_size=2; repeatable. VALUE is TOML, or a bare word.",
+        ),
+        click.option(
+            "--scenario",
+            "scenarios",
+            multiple=True,
+            metavar="NAME",
+            help="One of the file's; repeatable.  [default: all]",
+        ),
+        click.option("--config", type=_A_FILE, metavar="FILE", help="The TOML file that says what to audit."),
+        click.argument("subject", required=False),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.argument("subject", required=False)
-@click.option("--config", type=_A_FILE, metavar="FILE", help="The TOML file that says what to audit.")
-@click.option(
-    "--scenario", "scenarios", multiple=True, metavar="NAME", help="One of the file's; repeatable.  [default: all]"
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Replace a key of the file, such as data.batch_size=2; repeatable. VALUE is TOML, or a bare word.",
-)
+@_of_what_is_audited
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
 )
@@ -172,16 +186,69 @@ def trace(
     require_tensorflow()
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
-        outcomes = [(run, _attempt(run, verify, probe or 0, show)) for run in runs]
+        outcomes = [(run, _attempt(run, show, verify=verify, probe=probe or 0)) for run in runs]
         audited = [(run, audit) for run, audit in outcomes if audit is not None]
         report = _report([audit for _, audit in audited])
         pictures, mishap = _write_folder(report, folder, show) if audited else ({}, None)
     if audited:
-        _deliver(report, form, output, pictures)
+        from gradaudit.reports.terminal import render_text
+
+        _deliver(report, form, output, partial(render_text, pictures=pictures))
     if mishap is not None:
         raise mishap
     status = max([_gate(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
     return status if len(audited) == len(runs) else COULD_NOT_AUDIT
+
+
+@main.command()
+@_of_what_is_audited
+@click.option(
+    "--term",
+    "terms",
+    multiple=True,
+    metavar="EXPR",
+    help='Audit as if the step added this term too, such as "1e-6 * mean(square(pitch))": an expression over model '
+    "outputs; repeatable.",
+)
+@click.option(
+    "--suggest", is_flag=True, help="Look for the fewest model outputs that would cover the rest, and audit with them."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
+)
+@click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output.")
+def cover(
+    subject: str | None,
+    config: Path | None,
+    scenarios: tuple[str, ...],
+    overrides: tuple[str, ...],
+    terms: tuple[str, ...],
+    suggest: bool,
+    form: str,
+    output: Path | None,
+) -> int:
+    """Tell which variables the participation terms cover, which they leave, and what they cost.
+
+    A participation term is there only so that a gradient exists: one in a name scope of participation-scopes.
+
+    SUBJECT and --config are as for trace. The exit status is 0 when every variable that no task term trains is covered,
+    1 when one is not, and 2 when something could not be audited.
+    """
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+    from gradaudit.reports.cover import render_cover
+
+    runs = _runs(subject, config, scenarios, overrides, ())
+    _require_writable(output, None)
+    require_tensorflow()
+    quiet_tensorflow()
+    with _standard_output_kept_clean(), _progress() as show:
+        outcomes = [_attempt(run, show, terms=terms, suggest=suggest) for run in runs]
+    audits = [audit for audit in outcomes if audit is not None]
+    if audits:
+        _deliver(_report(audits), form, output, render_cover)
+    if len(audits) < len(runs):
+        return COULD_NOT_AUDIT
+    return 1 if any(audit.coverage.uncovered for audit in audits) else 0
 
 
 # ---------------------------------------------------------------------------------------------------- what is asked for
@@ -245,7 +312,7 @@ def _require_writable(output: Path | None, folder: Path | None) -> None:
 # ------------------------------------------------------------------------------------------------------------ the audit
 
 
-def _attempt(run: _Run, verify: bool, probe: int, show: Callable[[str, str], None]) -> Audit | None:
+def _attempt(run: _Run, show: Callable[[str, str], None], **options: Any) -> Audit | None:
     """Make one audit, or say why it cannot be made: the others go on."""
     show(run.name, "import")
     try:
@@ -257,8 +324,7 @@ def _attempt(run: _Run, verify: bool, probe: int, show: Callable[[str, str], Non
                 lazy_subject(run.reference, folder=run.folder, project=run.plan.project, changed=run.plan.changed),
                 scenario=run.plan.scenario,
                 participation_scopes=run.plan.participation_scopes,
-                verify=verify,
-                probe=probe,
+                **options,
                 progress=lambda phase: show(run.name, phase),
             )
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
@@ -334,26 +400,26 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
     return {audit: str(folder / picture) for audit, picture in beside.items()}
 
 
-def _deliver(report: Report, form: str, output: Path | None, pictures: dict[str, str]) -> None:
+def _deliver(report: Report, form: str, output: Path | None, render: Callable[..., str]) -> None:
+    """Write the report; `render` gives its text, as wide and colourful as what it is written to."""
     from gradaudit.output import write_file
 
     on_terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
-    text = _rendered(report, form, pictures, on_terminal)
+    text = _rendered(report, form, render, on_terminal)
     if output is not None:
         write_file(output, text.encode())
     else:
         _print(text)
 
 
-def _rendered(report: Report, form: str, pictures: dict[str, str], on_terminal: bool) -> str:
+def _rendered(report: Report, form: str, render: Callable[..., str], on_terminal: bool) -> str:
     from gradaudit.reports.json_report import render_json
-    from gradaudit.reports.terminal import render_text
 
     if form == "json":
         return render_json(report)
     color = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if on_terminal else PIPED_WIDTH
-    return render_text(report, color=color, width=width, pictures=pictures)
+    return render(report, color=color, width=width)
 
 
 def _print(text: str) -> None:

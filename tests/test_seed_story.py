@@ -115,7 +115,36 @@ def test_with_one_output_withheld_exactly_its_head_is_disconnected() -> None:
     given = [output for output in _outputs() if output != "energy_output"]
     result = audited("minimal", f"loss.outputs={json.dumps(given)}")
     assert of_status(result, "disconnected") == variables_of("mel_decoder/energy_projection")
+    assert set(result.coverage.uncovered) == variables_of("mel_decoder/energy_projection")
     assert of_status(result, "participation-only") == NEVER_LEARNING - variables_of("mel_decoder/energy_projection")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "covered", "uncovered"),
+    [
+        ([], NEVER_LEARNING, set()),
+        ([WITHHELD], set(), NEVER_LEARNING),
+        (
+            ['loss.outputs=["mel_output", "stop_tokens", "duration_pred", "pitch_output", "energy_output"]'],
+            GROUPS["duration_pred"] | GROUPS["pitch_output"] | GROUPS["energy_output"],
+            GROUPS["prosody_pitch, prosody_energy, prosody_speaking_rate"],
+        ),
+    ],
+    ids=["all", "none", "some"],
+)
+def test_what_the_patch_covers_is_counted(overrides: list[str], covered: set[str], uncovered: set[str]) -> None:
+    answer = audited("minimal", *overrides).coverage
+    assert (set(answer.covered), set(answer.uncovered)) == (covered, uncovered)
+    assert answer.gets_nothing == (not covered)
+
+
+def test_the_six_outputs_of_the_seed_are_what_is_suggested() -> None:
+    found = audited("minimal-unpatched", suggest=True).suggestion
+    assert found is not None
+    assert {output.name for output in found.outputs} == {name for names in HEADS for name in names.split(", ")}
+    assert {path for output in found.outputs for path in output.covers} == NEVER_LEARNING
+    assert found.checked is not None
+    assert (found.checked["disconnected"], found.checked["participation-only"]) == (0, 18)
 
 
 def test_frozen_heads_are_listed_as_frozen_and_nothing_else_is_wrong() -> None:

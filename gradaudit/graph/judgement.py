@@ -105,6 +105,10 @@ class Judgement:
             cause=self._cause(facts, status, outputs),
         )
 
+    def zeros(self, facts: VariableFacts) -> tuple[tuple[str, str], ...]:
+        """The losses and terms from which nothing but zeros arrive at a variable."""
+        return tuple((walk.objective.name, t.name) for walk in self._walks for t in walk.zeros_of(facts.node))
+
     def is_untracked(self, facts: VariableFacts) -> bool:
         """Whether a loss depends on a variable that no gradient call asks for."""
         return self._status(facts) == "untracked"
@@ -190,6 +194,13 @@ class _Walk:
         """The terms from which a gradient reaches a variable."""
         mask = self.passing.get(node, 0) if node in self.objective.watched else 0
         return [term for position, term in enumerate(self.objective.terms) if mask >> position & 1]
+
+    def zeros_of(self, node: str) -> list[TermFacts]:
+        """The terms from which only a gradient of zeros reaches a variable."""
+        passing = self.terms_of(node)
+        mask = self._reached["zero"].get(node, 0) if node in self.objective.watched else 0
+        terms = [term for position, term in enumerate(self.objective.terms) if mask >> position & 1]
+        return [term for term in terms if term not in passing]
 
     def trains(self, term: TermFacts, node: str) -> bool:
         """Whether a term's gradient is asked for this variable and reaches it."""

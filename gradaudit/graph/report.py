@@ -8,6 +8,9 @@ from typing import Any
 
 import networkx
 
+from gradaudit.graph.coverage import NOTHING_TO_COVER, Coverage
+from gradaudit.graph.participation_cost import ParticipationCost
+from gradaudit.graph.suggestion import Suggestion
 from gradaudit.graph.verdicts import STATUSES, Cause, Finding, Group, Objective, Source, Status, Verdict
 
 SCHEMA = "gradaudit.report/1"
@@ -30,6 +33,11 @@ class Audit:
     groups: tuple[Group, ...]
     findings: tuple[Finding, ...]
     graph: networkx.DiGraph = field(repr=False, compare=False)
+    coverage: Coverage = NOTHING_TO_COVER
+    costs: tuple[ParticipationCost, ...] = ()
+    """What the participation terms cost, under each optimizer."""
+    suggestion: Suggestion | None = None
+    """Where it was asked for."""
     optimizer: str | None = None
     notes: tuple[str, ...] = ()
     """Remarks on the audit itself, such as that weights had to be allocated."""
@@ -60,6 +68,9 @@ class Audit:
             "variables": [_verdict(verdict) for verdict in self.variables],
             "groups": [_group(group) for group in self.groups],
             "findings": [_finding(finding) for finding in self.findings],
+            "coverage": _coverage(self.coverage),
+            "costs": [_cost(cost) for cost in self.costs],
+            "suggestion": None if self.suggestion is None else _suggestion(self.suggestion),
             "seconds": {phase: round(seconds, 3) for phase, seconds in self.seconds.items()},
         }
 
@@ -154,6 +165,53 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "variables": list(finding.variables),
         "message": finding.message,
         "fingerprint": finding.fingerprint,
+    }
+
+
+def _coverage(coverage: Coverage) -> dict[str, Any]:
+    return {
+        "scopes": list(coverage.scopes),
+        "covered": list(coverage.covered),
+        "uncovered": list(coverage.uncovered),
+        "terms": [
+            {
+                "objective": term.objective,
+                "name": term.name,
+                "weight": term.weight,
+                "source": _source(term.source),
+                "covers": list(term.covers),
+                "silences": list(term.silences),
+                "also": term.also,
+            }
+            for term in coverage.terms
+        ],
+    }
+
+
+def _cost(cost: ParticipationCost) -> dict[str, Any]:
+    optimizer = cost.optimizer
+    return {
+        "optimizer": optimizer.name,
+        "normalizes": optimizer.normalizes,
+        "epsilon": optimizer.epsilon,
+        "weight_decay": optimizer.weight_decay,
+        "slot_bytes": optimizer.slot_bytes,
+        "terms": [term.name for term in cost.terms],
+        "covered": list(cost.covered),
+        "silenced": list(cost.silenced),
+        "moves": cost.moves,
+        "decays": cost.decays,
+        "told": cost.told,
+    }
+
+
+def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
+    return {
+        "outputs": [
+            {"name": output.name, "term": output.term, "covers": list(output.covers)} for output in suggestion.outputs
+        ],
+        "beyond": list(suggestion.beyond),
+        "checked": None if suggestion.checked is None else dict(suggestion.checked),
     }
 
 

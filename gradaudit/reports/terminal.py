@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Iterator, Mapping
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
-from rich.theme import Theme
 
 from gradaudit.graph import verdicts
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import STATUSES, Finding, Objective, Term
 from gradaudit.reports import wording
+from gradaudit.reports.console import WIDEST, card, printed
 from gradaudit.reports.inert import inert
 
-COLOURS = {
-    "title": "bold",
-    "aside": "dim",
-    "label": "dim",
-    "source": "cyan",
-    "fix": "bold",
-    "good": "green",
-    "connected": "green",
-    "participation-only": "blue",
-    "zero-gradient": "magenta",
-    "disconnected": "bold red",
-    "untracked": "yellow",
-    "not-updated": "yellow",
-    "opaque": "bold",
-    "frozen": "dim",
-    "error": "bold red",
-    "warning": "yellow",
-    "note": "blue",
-}
-"""The style of each role. Without colour the same table is used, empty."""
-
-_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-_PADDING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
-_WIDEST = 120
-"""Beyond this, what stands at the right edge is too far from its line to be read with it."""
-
+COST_RULE = "GA401"
+"""What it says is told in a card of its own."""
 _HEADING_SPACE = 8
 """Columns of an entry's first line that are indent and gaps."""
 
@@ -60,51 +34,31 @@ def render_text(
     `pictures` holds for the name of an audit's scenario (or subject) the path of its picture.
     """
     paths = pictures or {}
-    columns = min(width, _WIDEST)
+    columns = min(width, WIDEST)
     sections = [_section(audit, paths.get(wording.name(audit)), columns) for audit in report.audits]
     if len(report.audits) > 1:
         sections.append(_scenarios(report))
     ruler = "\n\n" + "─" * columns + "\n\n"
-    return ruler.join(_print(section, color=color, width=columns) for section in sections) + "\n"
-
-
-def strip_colour(text: str) -> str:
-    """A coloured report without its colours."""
-    return _ESCAPE.sub("", text)
-
-
-def _print(content: RenderableType, *, color: bool, width: int) -> str:
-    styles = COLOURS if color else dict.fromkeys(COLOURS, "none")
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        theme=Theme(styles, inherit=False),
-        color_system="standard" if color else None,
-        force_terminal=color,
-        no_color=not color,
-        legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    with console.capture() as capture:
-        console.print(content)
-    return _PADDING.sub(r"\1", capture.get()).rstrip("\n")
+    return ruler.join(printed(section, color=color, width=columns) for section in sections) + "\n"
 
 
 def _section(audit: Audit, picture: str | None, columns: int) -> Group:
-    parts: list[RenderableType] = [_heading(audit), Text(), _headline(audit)]
+    parts: list[RenderableType] = [heading(audit), Text(), _headline(audit)]
     for group in wording.ordered_groups(audit):
-        parts += [Text(), _entry(audit, group, columns)]
+        parts += [Text(), group_entry(audit, group, columns)]
     for finding in wording.other_findings(audit):
-        parts += [Text(), _finding(finding)]
+        if finding.rule != COST_RULE:
+            parts += [Text(), _finding(finding)]
+    for entry in cost_cards(audit):
+        parts += [Text(), entry]
     if not wording.is_healthy(audit):
         parts += [Text(), *_coverage(audit), _terms(audit.objectives, len(audit.variables)), Text(), _sum(audit)]
     parts += _closing(audit, picture)
     return Group(*parts)
 
 
-def _heading(audit: Audit) -> Table:
+def heading(audit: Audit) -> Table:
+    """What is audited, and its numbers."""
     facts = [
         wording.counted(len(audit.variables), "variable"),
         f"{wording.rounded(audit.parameters)} parameters",
@@ -124,14 +78,14 @@ def _headline(audit: Audit) -> Text:
     return Text(wording.headline(audit), "good" if worst in wording.QUIET else worst)
 
 
-def _entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
+def group_entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
     """One cause: what is cut off, where in the code, why, and what to do."""
     name = ", ".join(group.outputs) or group.layer or group.variables[0]
     facts: list[tuple[str, Text]] = []
     if group.outputs and group.layer:
         facts.append(("in", Text(inert(group.layer))))
     facts.append(("variables", Text(inert(", ".join(wording.members(group, _SHOWN_MEMBERS))))))
-    facts += [("where", _place(*place)) for place in wording.places(group.sources)[:_SHOWN_PLACES]]
+    facts += [("where", place(*where)) for where in wording.places(group.sources)[:_SHOWN_PLACES]]
     facts += [("also", Text(inert(words))) for words in wording.other_breaks(group)[:_SHOWN_PLACES]]
     if group.terms:
         facts.append(("covered by", Text(inert(wording.family(group.terms)))))
@@ -146,44 +100,45 @@ def _entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
     count = f"{wording.counted(len(group.variables), 'variable')}, {group.status}"
     rule = Text(group.rule, group.status)
     if len(name) + len(count) + len(rule) > columns - _HEADING_SPACE:
-        return _card(Text(inert(name), group.status), rule, [("status", Text(count)), *facts])
-    return _card(Text(inert(name), group.status), Text.assemble((f"{count}  ", "aside"), rule), facts)
+        return card(Text(inert(name), group.status), rule, [("status", Text(count)), *facts])
+    return card(Text(inert(name), group.status), Text.assemble((f"{count}  ", "aside"), rule), facts)
 
 
 def _finding(finding: Finding) -> Group:
     """A rule's word that belongs to no group: on a term, a layer or the optimizer."""
     right = Text.assemble((f"{finding.severity}  ", "aside"), (finding.rule, finding.severity))
-    return _card(Text(inert(finding.message), finding.severity), right, [])
+    return card(Text(inert(finding.message), finding.severity), right, [])
 
 
-def _card(left: Text, right: Text, facts: list[tuple[str, Text]]) -> Group:
-    heading = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    heading.add_column(overflow="fold", ratio=1)
-    heading.add_column(justify="right", no_wrap=True)
-    heading.add_row(left, right)
-    body = Table.grid(padding=(0, 2, 0, 0))
-    body.add_column(no_wrap=True, min_width=10)
-    body.add_column(overflow="fold")
-    above = ""
-    for label, value in facts:
-        body.add_row(Text("" if label == above else label, "label"), value)
-        above = label
-    return Group(Padding(heading, (0, 0, 0, 2)), Padding(body, (0, 0, 0, 4)))
-
-
-def _place(lines: str, function: str) -> Text:
+def place(lines: str, function: str) -> Text:
+    """Lines of code, and the function that they stand in."""
     text = Text(inert(lines), "source")
     return text.append(f"  in {inert(function)}", "aside") if function else text
 
 
+def cost_cards(audit: Audit) -> Iterator[RenderableType]:
+    """What the participation terms cost, for each optimizer."""
+    severities = {finding.rule: finding.severity for finding in audit.findings}
+    for cost in audit.costs:
+        facts = [(label, Text(inert(words))) for label, words in wording.cost_facts(cost)]
+        right = Text()
+        if cost.counts:
+            severity = severities.get(COST_RULE, "warning")
+            facts.append(("fix", Text("freeze the layers instead, or give their outputs targets", "fix")))
+            right = Text.assemble((f"{severity}  ", "aside"), (COST_RULE, severity))
+        name = Text(f"participation under {inert(cost.optimizer.name)}", "warning" if cost.counts else "good")
+        yield card(name, right, facts)
+
+
 def _coverage(audit: Audit) -> Iterator[RenderableType]:
     """The answer to: do the participation terms cover everything that no task term trains?"""
-    answer = wording.coverage(audit)
-    if answer is None or not (answer.covered or answer.uncovered):
+    answer = audit.coverage
+    if not answer.terms or not (answer.covered or answer.uncovered):
         return
+    family = wording.family(term.name for term in answer.terms)
     total = len(answer.covered) + len(answer.uncovered)
     yield Text(
-        f"Of {wording.counted(total, 'variable')} that no task term trains, {inert(wording.family(answer.terms))} "
+        f"Of {wording.counted(total, 'variable')} that no task term trains, {inert(family)} "
         f"covers {len(answer.covered)}; not covered: {len(answer.uncovered) or 'none'}.",
         "participation-only" if not answer.uncovered else "disconnected",
     )

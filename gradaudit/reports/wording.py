@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
+from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.report import Audit
+from gradaudit.graph.suggestion import WEIGHT, Suggestion
 from gradaudit.graph.verdicts import STATUSES, Block, Finding, Group, Source, Status, Term, Verdict
 
 NEVER_LEARNS: tuple[Status, ...] = ("disconnected", "zero-gradient", "untracked", "not-updated")
 """The statuses of a variable that keeps its first value, or only decays."""
 
-WITHOUT_TASK: tuple[Status, ...] = ("disconnected", "zero-gradient", "opaque", "participation-only")
-"""The statuses of a variable that no task term is known to train."""
-
 QUIET: tuple[Status, ...] = ("connected", "frozen")
 """The statuses that nobody needs to look at."""
 
 REPORTING_ORDER: tuple[Status, ...] = (*NEVER_LEARNS, "opaque", "participation-only", *QUIET)
+
+PARTICIPATION_SCOPE = "gradient_participation"
+"""The name scope of a suggested term."""
 
 MEANING: dict[Status, str] = {
     "connected": "a task term trains it",
@@ -30,16 +31,6 @@ MEANING: dict[Status, str] = {
     "opaque": "behind an op that cannot be seen into",
     "frozen": "not trainable",
 }
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """The answer to the question whether the participation terms cover every variable that no task term trains."""
-
-    terms: tuple[str, ...]
-    """The participation terms."""
-    covered: tuple[str, ...]
-    uncovered: tuple[str, ...]
 
 
 def title(audit: Audit) -> str:
@@ -107,17 +98,6 @@ def silence(verdicts: Iterable[Verdict]) -> str:
     return "; ".join(_silence_reasons(verdicts))
 
 
-def coverage(audit: Audit) -> Coverage | None:
-    """What the participation terms cover, or None where the losses hold none."""
-    terms = tuple(term.name for term in terms_of(audit) if term.kind == "participation")
-    if not terms:
-        return None
-    lacking = [verdict for verdict in audit.variables if verdict.status in WITHOUT_TASK]
-    covered = tuple(verdict.path for verdict in lacking if not set(terms).isdisjoint(verdict.terms))
-    uncovered = tuple(verdict.path for verdict in lacking if set(terms).isdisjoint(verdict.terms))
-    return Coverage(terms, covered, uncovered)
-
-
 def ordered_groups(audit: Audit) -> tuple[Group, ...]:
     """The groups to report, the worst status first, else in the audit's own order."""
     groups = (group for group in audit.groups if group.status not in QUIET)
@@ -128,6 +108,80 @@ def other_findings(audit: Audit) -> tuple[Finding, ...]:
     """The findings that no group tells already: rules on terms, layers and optimizers."""
     told = {(group.rule, frozenset(group.variables)) for group in audit.groups}
     return tuple(finding for finding in audit.findings if (finding.rule, frozenset(finding.variables)) not in told)
+
+
+def cover_headline(audit: Audit) -> str:
+    """How many of the variables that no task term trains the participation terms cover."""
+    answer = audit.coverage
+    total = len(answer.covered) + len(answer.uncovered)
+    if not total:
+        idle = f": {family(term.name for term in answer.terms)} could be left out" if answer.terms else ""
+        return f"Nothing needs covering: no variable is without a gradient from a task term{idle}"
+    of_all = f"{len(answer.covered)} of {counted(total, 'variable')} that no task term trains"
+    if answer.terms:
+        return f"{family(term.name for term in answer.terms)} covers {of_all}"
+    if answer.gets_nothing:
+        return f"{', '.join(answer.scopes)} is there, but gets nothing: no term comes of it, and it covers {of_all}"
+    return f"No participation term: covered are {of_all}"
+
+
+def cost_facts(cost: ParticipationCost) -> tuple[tuple[str, str], ...]:
+    """What the participation terms do under an optimizer, by what it is about."""
+    return tuple(cost.told.items())
+
+
+def by_layer(paths: Sequence[str], limit: int) -> tuple[str, ...]:
+    """The variables of each layer in a line, at most `limit` lines."""
+    layers: dict[str, list[str]] = {}
+    for path in paths:
+        layer, _, variable = path.rpartition("/")
+        layers.setdefault(layer, []).append(variable)
+    lines = [f"{layer} ({', '.join(names)})" if layer else ", ".join(names) for layer, names in layers.items()]
+    if len(lines) > limit:
+        left = sum(len(names) for names in list(layers.values())[limit - 1 :])
+        lines[limit - 1 :] = [f"{left} more variables"]
+    return tuple(lines)
+
+
+def cures(audit: Audit, found: Suggestion) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Ready pieces of code for what no task term trains: give targets, freeze, or participate; the last is checked."""
+    outputs = _tuple("outputs_without_target", (output.name for output in found.outputs))
+    places = (path.rpartition("/") for path in audit.coverage.uncovered)
+    layers = _tuple("never_learn", dict.fromkeys(f"{layer}/" if layer else name for layer, _, name in places))
+    freeze = (
+        "Freeze the layers: no gradient, no optimizer slots, no drift",
+        (
+            *layers,
+            "for variable in model.trainable_variables:",
+            "    if variable.path.startswith(never_learn):",
+            "        variable.trainable = False",
+        ),
+    )
+    if not found.outputs:
+        return (freeze,)
+    target = (
+        "Give the outputs targets, so that their layers learn",
+        (
+            *outputs,
+            "for name in outputs_without_target:",
+            "    loss += loss_of[name](targets[name], outputs[name])",
+        ),
+    )
+    participate = (
+        "Let the outputs participate, which silences the warning and is no training",
+        (
+            *outputs,
+            f'with tf.name_scope("{PARTICIPATION_SCOPE}"):',
+            "    for name in outputs_without_target:",
+            f"        loss += {WEIGHT} * tf.reduce_mean(tf.square(outputs[name]))",
+        ),
+    )
+    return target, freeze, participate
+
+
+def _tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    """The lines of a tuple of strings in Python."""
+    return (f"{name} = (", *(f'    "{value}",' for value in values), ")")
 
 
 def terms_of(audit: Audit) -> tuple[Term, ...]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gradaudit.graph.coverage import TermCoverage
+from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.verdicts import Finding, Group, IdleTerm, MissingTerm, Status, UnbuiltLayer, UnregisteredOp
 from gradaudit.rules import (
     disconnected,
+    idle_participation,
     idle_term,
     missing_term,
     never_built,
     not_updated,
     opaque,
+    participation_cost,
     participation_only,
     untracked,
     zero_gradient,
@@ -27,8 +31,10 @@ STATUS_RULES: tuple[StatusRule, ...] = (
     opaque.RULE,
 )
 
+_OTHER_RULES = (never_built, idle_term, missing_term, participation_cost, idle_participation)
+
 RULES: tuple[Rule, ...] = tuple(
-    sorted((*STATUS_RULES, never_built.RULE, idle_term.RULE, missing_term.RULE), key=lambda rule: rule.code)
+    sorted((*STATUS_RULES, *(module.RULE for module in _OTHER_RULES)), key=lambda rule: rule.code)
 )
 
 RULE_CODES: dict[Status, str] = {rule.status: rule.code for rule in STATUS_RULES}
@@ -39,6 +45,8 @@ def find(
     unbuilt: Iterable[UnbuiltLayer],
     idle_terms: Iterable[IdleTerm],
     missing_terms: Iterable[MissingTerm],
+    participation: Iterable[TermCoverage],
+    costs: Iterable[ParticipationCost],
     unregistered: Iterable[UnregisteredOp],
 ) -> tuple[Finding, ...]:
     """All findings, by rule and then in the order of what they are about."""
@@ -48,4 +56,6 @@ def find(
     findings += idle_term.findings(idle_terms)
     findings += missing_term.findings(missing_terms)
     findings += opaque.findings(unregistered)
+    findings += participation_cost.findings(costs)
+    findings += idle_participation.findings(participation)
     return tuple(sorted(findings, key=lambda finding: finding.rule))

@@ -75,13 +75,15 @@ class GradientCalls:
 
     `expect` tells what TensorFlow would return; `real` are the numbers of calls that must be made for real, as are
     those under another tape, those of a tape that still records, and those with respect to tensors. With `verify` all
-    are made, and each answer is compared with what was expected.
+    are made, and each answer is compared with what was expected. `added_terms` gives what is to be differentiated along
+    with the loss, though the step does not add it.
     """
 
     tapes: Tapes
     expect: Expectation
     real: frozenset[int]
     verify: bool
+    added_terms: Callable[[TapeRecord | None], list[Any]]
     calls: list[GradientCall] = field(default_factory=list)
     stand_ins: dict[int, int] = field(default_factory=dict)
     """Number of the call by id of the stand-in's op."""
@@ -122,6 +124,10 @@ class GradientCalls:
         if tape._recording and not tape._persistent:
             tape._pop_tape()
         target = tf.nest.map_structure(lambda value: _read_under(tape, value), target)
+        if output_gradients is None and self._could_update(len(self.calls), tf.nest.flatten(sources)):
+            with tape:
+                added = self.added_terms(tape_record)
+            target = [*tf.nest.flatten(target), *added] if added else target
         call = self._note(target, sources, tape_record, unconnected_gradients, seeds=output_gradients)
         answers = self.expect(call)
         if not self._feeds_only_an_update(call):
@@ -164,6 +170,8 @@ class GradientCalls:
         # TensorFlow itself passes the graph to differentiate, a user never does.
         if self._nested or options.get("src_graph") is not None or context.executing_eagerly():
             return ask()
+        if self._could_update(len(self.calls), tf.nest.flatten(xs)):
+            ys = [*tf.nest.flatten(ys), *self.added_terms(None)]
         given = inspect.signature(original).bind(ys, xs, *rest, **options)
         given.apply_defaults()
         unconnected, constants = given.arguments["unconnected_gradients"], given.arguments["stop_gradients"]
@@ -207,11 +215,12 @@ class GradientCalls:
                 self._checked(call, answers, ask)
 
     def _feeds_only_an_update(self, call: GradientCall) -> bool:
-        return (
-            call.number not in self.real
-            and all(variable is not None for variable in call.variables)
-            and not self.tapes.is_recording()
-        )
+        return self._could_update(call.number, call.variables)
+
+    def _could_update(self, number: int, sources: Sequence[Any]) -> bool:
+        """Whether what a call returns can only feed an update, as far as it is known yet."""
+        of_variables = all(hasattr(source, "handle") for source in sources)
+        return number not in self.real and of_variables and not self.tapes.is_recording()
 
     def _stood_in(self, call: GradientCall, answers: Sequence[Answer], sources: Any) -> Any:
         call.results = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tensorflow.python.framework import ops
@@ -15,6 +15,7 @@ class ScopeNames:
 
     def __init__(self) -> None:
         self._asked: dict[tuple[int, str], tuple[Any, str]] = {}
+        self._opened: set[str] = set()
 
     def install(self, patches: Patches) -> None:
         """Begin to take notes."""
@@ -28,9 +29,14 @@ class ScopeNames:
         )
         return "/".join(name for _, name in asked)
 
+    def opened(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that a scope was asked to be called, whether anything was computed in it or not."""
+        return [name for name in names if name in self._opened]
+
     def _note(self, original: Callable[..., Any], graph: Any, name: str, *arguments: Any, **options: Any) -> Any:
         unique = original(graph, name, *arguments, **options)
         asked = name.rpartition("/")[2]
+        self._opened.add(asked)
         if unique.rpartition("/")[2] != asked:
             # The graph is kept with the name, so that its id cannot be given to another one.
             self._asked[id(graph), unique] = (graph, asked)

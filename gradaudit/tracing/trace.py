@@ -20,9 +20,10 @@ from gradaudit.tracing import output_scopes
 from gradaudit.tracing.gradient_calls import Expectation, GradientCall, GradientCalls, StandInReached
 from gradaudit.tracing.making import Made
 from gradaudit.tracing.origins import Origins
+from gradaudit.tracing.participation import Participation
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.scope_names import ScopeNames
-from gradaudit.tracing.tapes import Tapes
+from gradaudit.tracing.tapes import TapeRecord, Tapes
 from gradaudit.tracing.updates import Updates
 from gradaudit.user_code import user_errors
 
@@ -52,6 +53,7 @@ def trace_step(
     made: Made,
     expectation: Callable[[Trace], Expectation],
     verify: bool = False,
+    participation: Participation | None = None,
 ) -> Trace:
     """Trace `step(*inputs)`, again if a gradient that was stood in for turns out to feed a loss.
 
@@ -61,17 +63,23 @@ def trace_step(
         made: what was noted while the subject was built.
         expectation: gets the trace, and tells at each gradient call what TensorFlow would return.
         verify: make every gradient call for real, and compare.
+        participation: terms to add to the losses.
 
     Raises:
         TraceError: the step fails; the message has the user's own error and line.
+        SubjectError: a term to add finds no loss.
         WeightlessReadError: the step needs the value of a weight that has none.
     """
     real: frozenset[int] = frozenset()
     while True:
         try:
-            return _trace_once(step, inputs, made, expectation, real, verify)
+            trace = _trace_once(step, inputs, made, expectation, real, verify, participation)
         except StandInReached as reached:
             real |= {reached.number}
+            continue
+        if participation is not None:
+            participation.require_added(trace.origins)
+        return trace
 
 
 def _trace_once(
@@ -81,9 +89,14 @@ def _trace_once(
     expectation: Callable[[Trace], Expectation],
     real: frozenset[int],
     verify: bool,
+    participation: Participation | None,
 ) -> Trace:
     origins, tapes, updates = Origins(made.lines_of_layers), Tapes(), Updates()
-    gradient_calls = GradientCalls(tapes, lambda call: expect(call), real, verify)
+
+    def added_terms(tape: TapeRecord | None) -> list[Any]:
+        return [] if participation is None else participation.of(origins, tape, ops.get_default_graph())
+
+    gradient_calls = GradientCalls(tapes, lambda call: expect(call), real, verify, added_terms)
     trace = Trace(func_graph.FuncGraph("step"), origins, tapes, gradient_calls, updates, ScopeNames())
     expect = expectation(trace)
     with Patches() as patches:

@@ -22,7 +22,8 @@ class Updates:
     """What optimizers were given: the ids of the handles of variables, each with what is applied as its gradient."""
 
     applied: list[tuple[int, Any]] = field(default_factory=list)
-    optimizers: list[str] = field(default_factory=list)
+    optimizers: dict[int, tuple[Any, set[int]]] = field(default_factory=dict)
+    """By id each optimizer, with the ids of the handles of what it is given a gradient of."""
     without_gradients: list[str] = field(default_factory=list)
     """The optimizers that were given `None` for every variable."""
     _built_with: dict[int, tuple[Any, set[Any]]] = field(default_factory=dict)
@@ -46,9 +47,7 @@ class Updates:
         # Keras pairs them as zip does: what has no partner is left out without a word.
         given = [(id(v.handle), g) for g, v in zip(gradients, variables, strict=False) if g is not None]
         self.applied += given
-        name = type(optimizer).__name__
-        if name not in self.optimizers:
-            self.optimizers.append(name)
+        self.optimizers.setdefault(id(optimizer), (optimizer, set()))[1].update(handle for handle, _ in given)
         if not given:
             self._note_without_gradients(optimizer)
 

@@ -15,7 +15,7 @@ import pytest
 from gradaudit.cli import _rendered
 from gradaudit.environment import quiet_tensorflow
 from gradaudit.graph.report import Report
-from gradaudit.reports import picture, terminal
+from gradaudit.reports import picture
 from tests.gradaudit.conftest import Command
 
 COMMAND = [sys.executable, "-m", "gradaudit"]
@@ -297,17 +297,21 @@ def test_a_report_is_coloured_on_a_terminal_that_wants_it(
     monkeypatch.setenv("TERM", "xterm")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(terminal, "render_text", lambda _report, **options: str(options["color"]))
 
-    assert _rendered(Report({}, {}, ()), "text", {}, on_terminal) == str(coloured)
+    def render(_report: Report, **options: object) -> str:
+        return str(options["color"])
+
+    assert _rendered(Report({}, {}, ()), "text", render, on_terminal) == str(coloured)
 
 
 def test_a_piped_report_is_100_columns_wide_and_that_of_a_terminal_as_wide_as_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "72")
-    monkeypatch.setattr(terminal, "render_text", lambda _report, **options: str(options["width"]))
 
-    assert _rendered(Report({}, {}, ()), "text", {}, on_terminal=False) == "100"
-    assert _rendered(Report({}, {}, ()), "text", {}, on_terminal=True) == "72"
+    def render(_report: Report, **options: object) -> str:
+        return str(options["width"])
+
+    assert _rendered(Report({}, {}, ()), "text", render, on_terminal=False) == "100"
+    assert _rendered(Report({}, {}, ()), "text", render, on_terminal=True) == "72"
 
 
 def on_terminal(arguments: list[str], **environment: str) -> str:

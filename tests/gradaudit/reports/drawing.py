@@ -15,6 +15,7 @@ import re
 
 import networkx
 
+from gradaudit.graph.coverage import coverage
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import (
     Cause,
@@ -82,14 +83,16 @@ def drawn_audit(
     for verdict in verdicts:
         if verdict.path in graph:
             graph.nodes[verdict.path]["status"] = verdict.status
+    objectives = _objectives(graph, reach)
     return Audit(
         subject=subject,
         scenario=scenario,
-        objectives=_objectives(graph, reach),
+        objectives=objectives,
         variables=verdicts,
         groups=groups,
         findings=findings,
         graph=graph,
+        coverage=coverage(objectives, verdicts, {}),
         optimizer="Adam",
         notes=notes,
         weights_allocated=False,

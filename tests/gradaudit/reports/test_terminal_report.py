@@ -9,7 +9,8 @@ import pytest
 
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import STATUSES, Block, Finding, Source, Status
-from gradaudit.reports.terminal import render_text, strip_colour
+from gradaudit.reports.console import strip_colour
+from gradaudit.reports.terminal import render_text
 from tests.gradaudit.reports.drawing import drawn_audit, group, report_of
 from tests.gradaudit.reports.xtts_like import xtts_audit
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 
 import networkx
 
+from gradaudit.graph.coverage import coverage
+from gradaudit.graph.participation_cost import OptimizerFacts, participation_costs
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Block, Cause, Finding, Group, Objective, Source, Status, Term, Verdict
+from gradaudit.rules import participation_cost
 
 _MODELS = "xtts/models"
 _WIDTH = 256
@@ -216,25 +219,21 @@ def _audit(scenario: str, network: _Network, terms: list[Term], untargeted: Sequ
         Finding(group.rule, "warning" if patched else "error", group.variables, group.message, "0" * 16)
         for group in groups
     ]
-    if patched:
-        findings.append(
-            Finding(
-                "GA401",
-                "warning",
-                (),
-                "gradient_participation weighs 1e-06, but AdamW divides by the gradient's own size: "
-                "it moves what it covers as fast as a task term would",
-                "1" * 16,
-            )
-        )
+    objectives = (Objective("loss", tuple(terms), Source("xtts/models/xtts.py", 201, "train_step")),)
+    covered = coverage(objectives, verdicts, {})
+    adamw = OptimizerFacts("AdamW", True, 1e-7, 0.004, frozenset(network.shapes), 2048)
+    costs = participation_costs(covered, [adamw])
+    findings += participation_cost.findings(costs)
     return Audit(
         subject="xtts",
         scenario=scenario,
-        objectives=(Objective("loss", tuple(terms), Source("xtts/models/xtts.py", 201, "train_step")),),
+        objectives=objectives,
         variables=verdicts,
         groups=groups,
         findings=tuple(findings),
         graph=network.graph,
+        coverage=covered,
+        costs=costs,
         optimizer="AdamW",
         weights_allocated=False,
         seconds={"build": 0.6, "trace": 1.2, "analyse": 0.3},

@@ -1,0 +1,89 @@
+"""What participation terms cover: of the variables that no task term trains, those that they give a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gradaudit.graph.verdicts import Objective, Source, Status, Verdict
+
+_LACKING: tuple[Status, ...] = ("disconnected", "zero-gradient", "opaque")
+"""The statuses of a variable that nothing is known to give a gradient."""
+
+
+@dataclass(frozen=True)
+class TermCoverage:
+    """A participation term, and what it reaches.
+
+    `covers` are the variables that no task term trains; `silences` those that get zeros from it, as from a term of
+    weight 0, so that no warning names them; `also` how many variables it reaches that a task term trains.
+    """
+
+    objective: str
+    name: str
+    weight: float | None
+    source: Source | None
+    covers: tuple[str, ...]
+    silences: tuple[str, ...]
+    also: int
+
+    @property
+    def covers_nothing_new(self) -> bool:
+        """Whether the step would train just the same variables without it."""
+        return not self.covers and not self.silences
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Whether the participation terms cover every variable that no task term trains.
+
+    `scopes` are the participation scopes that the step opened, be it to compute nothing in them.
+    """
+
+    terms: tuple[TermCoverage, ...]
+    covered: tuple[str, ...]
+    uncovered: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def gets_nothing(self) -> bool:
+        """Whether the patch is there, and no term comes of it."""
+        return bool(self.scopes) and not self.terms
+
+
+NOTHING_TO_COVER = Coverage((), (), ())
+
+
+def coverage(
+    objectives: Sequence[Objective],
+    verdicts: Sequence[Verdict],
+    zeros: Mapping[str, Sequence[tuple[str, str]]],
+    scopes: Sequence[str] = (),
+) -> Coverage:
+    """Bring together what the participation terms of all losses cover.
+
+    Args:
+        objectives: the losses with their terms.
+        verdicts: of all variables.
+        zeros: by path of a variable the losses and terms from which zeros arrive.
+        scopes: the participation scopes that were opened.
+    """
+    terms = []
+    for objective in objectives:
+        for term in objective.terms:
+            if term.kind == "participation":
+                pair = (objective.name, term.name)
+                reached = [verdict for verdict in verdicts if pair in verdict.trained_by]
+                covers = tuple(verdict.path for verdict in reached if verdict.status == "participation-only")
+                silences = tuple(
+                    v.path for v in verdicts if v.status == "zero-gradient" and pair in zeros.get(v.path, ())
+                )
+                also = len(reached) - len(covers)
+                terms.append(TermCoverage(*pair, term.weight, term.source, covers, silences, also))
+    covered = {path for term in terms for path in (*term.covers, *term.silences)}
+    return Coverage(
+        terms=tuple(terms),
+        covered=tuple(verdict.path for verdict in verdicts if verdict.path in covered),
+        uncovered=tuple(v.path for v in verdicts if v.path not in covered and v.status in _LACKING),
+        scopes=tuple(scopes),
+    )

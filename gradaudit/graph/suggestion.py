@@ -1,0 +1,96 @@
+"""Which model outputs would have to take part in the loss, so that every variable that can gets a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gradaudit.graph.gradient_graph import GradientGraph
+from gradaudit.graph.judgement import ObjectiveFacts
+from gradaudit.graph.verdicts import Status
+
+WEIGHT = "1e-6"
+"""What a suggested term weighs."""
+
+
+@dataclass(frozen=True)
+class SuggestedOutput:
+    """A model output whose participation would cover `covers`, of which no output before it has any."""
+
+    name: str
+    covers: tuple[str, ...]
+
+    @property
+    def term(self) -> str:
+        """The term that lets it take part, as an expression over model outputs."""
+        name = self.name if self.name.isidentifier() else f'output("{self.name}")'
+        return f"{WEIGHT} * mean(square({name}))"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The fewest outputs that cover what any output covers, and the variables that none does.
+
+    `checked` are the numbers of variables by status in the audit of the step with these terms added.
+    """
+
+    outputs: tuple[SuggestedOutput, ...]
+    beyond: tuple[str, ...]
+    checked: Mapping[Status, int] | None = None
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms of the outputs."""
+        return tuple(output.term for output in self.outputs)
+
+
+def suggestion(graph: GradientGraph, objectives: Sequence[ObjectiveFacts], lacking: Mapping[str, str]) -> Suggestion:
+    """The smallest set of named outputs from which a gradient gets to every variable that any of them gets one to.
+
+    Args:
+        graph: the gradient graph.
+        objectives: the gradient calls: what their tapes record, and which variables they ask for.
+        lacking: the paths of the variables without a gradient, by node.
+    """
+    nodes: dict[str, list[str]] = {}
+    for node in graph.named_outputs():
+        nodes.setdefault(graph.facts(node)["output"], []).append(node)
+    covered = {name: _reached(graph, objectives, roots, lacking) for name, roots in nodes.items()}
+    coverable = sorted(set().union(*covered.values()))
+    chosen = _fewest([name for name, paths in covered.items() if paths], covered, coverable)
+    outputs: list[SuggestedOutput] = []
+    told: set[str] = set()
+    for name in chosen:
+        paths = tuple(path for path in lacking.values() if path in covered[name] - told)
+        told |= covered[name]
+        outputs.append(SuggestedOutput(name, paths))
+    return Suggestion(tuple(outputs), tuple(path for path in lacking.values() if path not in told))
+
+
+def _reached(
+    graph: GradientGraph, objectives: Sequence[ObjectiveFacts], roots: Sequence[str], lacking: Mapping[str, str]
+) -> set[str]:
+    """The variables that would get a gradient if these outputs took part in every loss that asks for them."""
+    found: set[str] = set()
+    for objective in objectives:
+        if not objective.is_inner:
+            reached = graph.reach(dict.fromkeys(roots, 1), window=objective.window)
+            wanted = objective.asked & objective.watched & lacking.keys()
+            found |= {lacking[node] for node in wanted if node in reached}
+    return found
+
+
+def _fewest(names: Sequence[str], covered: Mapping[str, set[str]], wanted: Sequence[str]) -> list[str]:
+    """The fewest of the names that together cover everything, the first ones where several sets are as small."""
+    if not wanted:
+        return []
+    import numpy as np
+    from scipy.optimize import Bounds, LinearConstraint, milp  # takes longer to import than all the rest of this room
+
+    covers = np.array([[path in covered[name] for name in names] for path in wanted], float)
+    # So little that the later of two names costs more that no number of them outweighs one name.
+    cost = 1.0 + np.arange(len(names)) / (len(names) + 1) ** 2
+    solved = milp(
+        cost, constraints=LinearConstraint(covers, lb=1.0), integrality=np.ones(len(names)), bounds=Bounds(0.0, 1.0)
+    )
+    return [name for name, taken in zip(names, solved.x, strict=True) if taken > 0.5]

@@ -1,0 +1,80 @@
+"""How text reports are put on a page: colours by role, cards, and the console that lays them out."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rich.theme import Theme
+
+COLOURS = {
+    "title": "bold",
+    "aside": "dim",
+    "label": "dim",
+    "source": "cyan",
+    "fix": "bold",
+    "good": "green",
+    "connected": "green",
+    "participation-only": "blue",
+    "zero-gradient": "magenta",
+    "disconnected": "bold red",
+    "untracked": "yellow",
+    "not-updated": "yellow",
+    "opaque": "bold",
+    "frozen": "dim",
+    "error": "bold red",
+    "warning": "yellow",
+    "note": "blue",
+}
+"""The style of each role. Without colour the same table is used, empty."""
+
+WIDEST = 120
+"""Beyond this, what stands at the right edge is too far from its line to be read with it."""
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+_PADDING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
+
+
+def strip_colour(text: str) -> str:
+    """A coloured report without its colours."""
+    return _ESCAPE.sub("", text)
+
+
+def printed(content: RenderableType, *, color: bool, width: int) -> str:
+    """The text of a report, `width` columns wide."""
+    styles = COLOURS if color else dict.fromkeys(COLOURS, "none")
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        theme=Theme(styles, inherit=False),
+        color_system="standard" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    with console.capture() as capture:
+        console.print(content)
+    return _PADDING.sub(r"\1", capture.get()).rstrip("\n")
+
+
+def card(left: Text, right: Text, facts: list[tuple[str, Text]]) -> Group:
+    """A heading with what stands at its right edge, and below it labelled facts."""
+    heading = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    heading.add_column(overflow="fold", ratio=1)
+    heading.add_column(justify="right", no_wrap=True)
+    heading.add_row(left, right)
+    body = Table.grid(padding=(0, 2, 0, 0))
+    body.add_column(no_wrap=True, min_width=10)
+    body.add_column(overflow="fold")
+    above = ""
+    for label, value in facts:
+        body.add_row(Text("" if label == above else label, "label"), value)
+        above = label
+    return Group(Padding(heading, (0, 0, 0, 2)), Padding(body, (0, 0, 0, 4)))

@@ -1,0 +1,105 @@
+"""The report of `gradaudit cover`: what participation terms cover, what they leave, what they cost, what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from gradaudit.graph.coverage import TermCoverage
+from gradaudit.graph.report import Audit, Report
+from gradaudit.graph.suggestion import Suggestion
+from gradaudit.reports import wording
+from gradaudit.reports.console import WIDEST, card, printed
+from gradaudit.reports.inert import inert
+from gradaudit.reports.terminal import cost_cards, group_entry, heading, place
+
+_SHOWN_MEMBERS = 8
+_SHOWN_LAYERS = 12
+
+
+def render_cover(report: Report, *, color: bool = False, width: int = 100) -> str:
+    """The report for a person at a terminal `width` columns wide."""
+    columns = min(width, WIDEST)
+    sections = [_section(audit, columns) for audit in report.audits]
+    ruler = "\n\n" + "─" * columns + "\n\n"
+    return ruler.join(printed(section, color=color, width=columns) for section in sections) + "\n"
+
+
+def _section(audit: Audit, columns: int) -> Group:
+    answer = audit.coverage
+    parts: list[RenderableType] = [heading(audit), Text(), _headline(audit)]
+    for term in answer.terms:
+        parts += [Text(), _term(term)]
+    uncovered = set(answer.uncovered)
+    for group in wording.ordered_groups(audit):
+        if not uncovered.isdisjoint(group.variables):
+            parts += [Text(), group_entry(audit, group, columns)]
+    for entry in cost_cards(audit):
+        parts += [Text(), entry]
+    if audit.suggestion is not None:
+        parts += [Text(), *_suggestion(audit, audit.suggestion)]
+    elif answer.uncovered:
+        parts += [Text(), Text("--suggest looks for the outputs that would cover them.", "aside")]
+    return Group(*parts)
+
+
+def _headline(audit: Audit) -> Text:
+    return Text(inert(wording.cover_headline(audit)), "disconnected" if audit.coverage.uncovered else "good")
+
+
+def _term(term: TermCoverage) -> Group:
+    facts: list[tuple[str, Text]] = []
+    for label, paths in (("covers", term.covers), ("silences", term.silences)):
+        facts += [(label, Text(inert(line))) for line in wording.by_layer(paths, _SHOWN_MEMBERS)]
+    if term.covers_nothing_new:
+        facts.append(("covers", Text("nothing that task terms do not train anyway: leave it out", "warning")))
+    if term.also:
+        facts.append(("also", Text(f"pulls on {wording.counted(term.also, 'variable')} that task terms train")))
+    if term.weight == 0:
+        facts.append(("weight", Text("0: it silences the warning, and trains nothing")))
+    if term.source is not None:
+        facts.append(("where", place(str(term.source), term.source.function)))
+    weight = f"weight {wording.weight_of(term.weight)}, covers {len(term.covers) + len(term.silences)}"
+    right = Text.assemble((weight, "aside"), ("  GA402", "warning") if term.covers_nothing_new else "")
+    return card(Text(inert(term.name), "participation-only"), right, facts)
+
+
+def _suggestion(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
+    if found.outputs:
+        count = wording.counted(sum(len(output.covers) for output in found.outputs), "variable")
+        outputs = wording.counted(len(found.outputs), "model output")
+        yield Text(f"The participation of {outputs} would cover {count}", "title")
+        yield Text()
+        for output in found.outputs:
+            facts = [("covers", Text(inert(line))) for line in wording.by_layer(output.covers, _SHOWN_MEMBERS)]
+            yield card(Text(inert(output.name), "participation-only"), Text(f"covers {len(output.covers)}"), facts)
+    elif audit.coverage.uncovered:
+        yield Text("No model output could cover any of them", "title")
+    if found.beyond:
+        yield Text()
+        yield Text(f"Out of reach of every output: {wording.counted(len(found.beyond), 'variable')}", "title")
+        reasons = {verdict.path: verdict.cause.message for verdict in audit.variables if verdict.cause is not None}
+        for path in found.beyond[:_SHOWN_LAYERS]:
+            yield Padding(Text(inert(f"{path}: {reasons.get(path, 'it cannot be judged')}")), (0, 0, 0, 4))
+        if len(found.beyond) > _SHOWN_LAYERS:
+            yield Padding(Text(f"… {len(found.beyond) - _SHOWN_LAYERS} more"), (0, 0, 0, 4))
+    if audit.coverage.uncovered:
+        yield from _cures(audit, found)
+    if found.checked is not None:
+        counts = ", ".join(f"{count} {status}" for status, count in found.checked.items() if count)
+        yield Text()
+        yield Text(f"Checked: with the terms of the last cure the step audits as {counts}.", "good")
+
+
+def _cures(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
+    for title, lines in wording.cures(audit, found):
+        yield Text()
+        yield Text(title, "title")
+        yield Padding(Text("\n".join(_code(lines)), "fix"), (0, 0, 0, 4))
+
+
+def _code(lines: Sequence[str]) -> list[str]:
+    return [inert(line) for line in lines]

@@ -1,0 +1,149 @@
+"""Participation terms that are given as expressions over model outputs, and added to what a step differentiates."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from gradaudit.errors import SubjectError
+from gradaudit.spelling import nearest
+from gradaudit.tracing.origins import Origins
+from gradaudit.tracing.tapes import TapeRecord
+
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "mean": tf.reduce_mean,
+    "sum": tf.reduce_sum,
+    "square": tf.square,
+    "abs": tf.abs,
+}
+_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+class Expression:
+    """A term such as `1e-6 * mean(square(pitch))`: numbers, names of model outputs, and a few functions.
+
+    An output whose name is no identifier is written `output("m[0]")`.
+
+    Raises:
+        SubjectError: the text is no such expression.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            self._body = ast.parse(text.strip(), mode="eval").body
+        except SyntaxError as error:
+            raise self._refusal(f"it is no expression ({error.msg})") from None
+        self.outputs = tuple(dict.fromkeys(self._names(self._body)))
+        if not self.outputs:
+            raise self._refusal("it names no model output")
+
+    def value(self, tensors: Mapping[str, Any]) -> Any:
+        """The term, a scalar, computed from the outputs by name.
+
+        Raises:
+            SubjectError: it is no scalar.
+        """
+        value = self._value(self._body, tensors)
+        if value.shape.rank != 0:
+            raise self._refusal(f"its shape is {value.shape}, and a term is a scalar: take the mean(...) of it")
+        return value
+
+    def _names(self, node: ast.expr) -> list[str]:
+        match node:
+            case ast.Name(id=name):
+                return [name]
+            case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
+                return []
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self._names(operand)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                return self._names(left) + self._names(right)
+            case ast.Call(func=ast.Name(id="output"), args=[ast.Constant(value=str(output))], keywords=[]):
+                return [output]
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
+                return self._names(argument)
+        raise self._refusal(f"{ast.unparse(node)!r} is not understood")
+
+    def _value(self, node: ast.expr, tensors: Mapping[str, Any]) -> Any:
+        match node:
+            case ast.Name(id=name) | ast.Call(func=ast.Name(id="output"), args=[ast.Constant(value=name)]):
+                return tf.cast(tensors[str(name)], tf.float32)
+            case ast.Constant(value=value):
+                return value
+            case ast.UnaryOp(operand=operand):
+                return -self._value(operand, tensors)
+            case ast.BinOp(left=left, op=op, right=right):
+                return _OPERATORS[type(op)](self._value(left, tensors), self._value(right, tensors))
+            case ast.Call(func=ast.Name(id=name), args=[argument]):
+                return _FUNCTIONS[name](self._value(argument, tensors))
+        raise AssertionError(ast.dump(node))
+
+    def _refusal(self, why: str) -> SubjectError:
+        functions = ", ".join(f"{name}(...)" for name in _FUNCTIONS)
+        return SubjectError(
+            f"The participation term {self.text!r} cannot be read: {why}. Write numbers, names of model outputs (or "
+            f'output("name")), + - * / and {functions}, such as 1e-6 * mean(square(pitch)).'
+        )
+
+
+@dataclass
+class Participation:
+    """Adds terms to the losses that a step differentiates, each where its outputs were recorded.
+
+    `scope` is the name scope that they are computed in.
+    """
+
+    expressions: Sequence[Expression]
+    scope: str
+    _added: set[str] = field(default_factory=set)
+
+    def of(self, origins: Origins, tape: TapeRecord | None, graph: Any) -> list[Any]:
+        """The terms whose outputs stand in `graph`, and were recorded by `tape`; of `tf.gradients`, without a tape."""
+        known = {
+            output.name: output.tensor
+            for output in origins.outputs
+            if output.tensor.graph is graph and (tape is None or id(output.tensor.op) in tape.recorded)
+        }
+        values = []
+        for expression in self.expressions:
+            if all(name in known for name in expression.outputs):
+                self._added.add(expression.text)
+                with tf.name_scope(self.scope), tf.name_scope("_".join(map(_scope_name, expression.outputs))):
+                    values.append(expression.value(known))
+        return values
+
+    def require_added(self, origins: Origins) -> None:
+        """Check that every term found its loss.
+
+        Raises:
+            SubjectError: one did not.
+        """
+        known = tuple(dict.fromkeys(output.name for output in origins.outputs))
+        for expression in self.expressions:
+            if expression.text in self._added:
+                continue
+            start = f"The participation term {expression.text!r} cannot be added to a loss: "
+            for name in expression.outputs:
+                if name not in known:
+                    raise SubjectError(
+                        f"{start}the step's models have no output {name!r}{nearest(name, known)} "
+                        f"They have: {', '.join(known) or 'none'}."
+                    )
+            raise SubjectError(f"{start}no gradient call of the step differentiates what is recorded of its outputs.")
+
+
+def _scope_name(output: str) -> str:
+    """An output's name as a name scope may be called."""
+    kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "." for letter in output)
+    return kept if kept[:1].isalnum() or kept[:1] == "." else f".{kept}"

@@ -1,0 +1,334 @@
+"""What participation terms cover, what they leave, what would help, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gradaudit import Subject, SubjectError, audit
+from gradaudit.graph.report import Audit, Report
+from gradaudit.reports.cover import render_cover
+from tests.gradaudit.conftest import Command
+
+X, Y = np.zeros((4, 8)), np.zeros((4, 2))
+SCOPE = "gradient_participation"
+
+
+def heads(
+    *names: str, weight: float | None = 1e-6, optimizer: Callable[[], Any] = keras.optimizers.Adam
+) -> Callable[[], Subject]:
+    """A trunk with the heads a, b and c, of which a alone has a target, and those of these names participate."""
+
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        trunk = keras.layers.Dense(4, name="trunk")(inputs)
+        outputs = {name: keras.layers.Dense(2, name=name)(trunk) for name in "abc"}
+        model = keras.Model(inputs, outputs, name="m")
+        chosen = optimizer()
+
+        def step(x: tf.Tensor, y: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                predicted = model(x, training=True)
+                loss = tf.reduce_mean(tf.square(predicted["a"] - y))
+                with tf.name_scope(SCOPE):
+                    for name in names:
+                        with tf.name_scope(name):
+                            loss += weight * tf.reduce_mean(tf.square(predicted[name]))
+            variables = model.trainable_variables
+            chosen.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        spec = [tf.TensorSpec(array.shape, tf.float32) for array in (X, Y)]
+        return Subject(step, spec, variables=model.trainable_variables, name="m")
+
+    return subject
+
+
+def parts(*layers: str) -> tuple[str, ...]:
+    return tuple(f"{layer}/{part}" for layer in layers for part in ("kernel", "bias"))
+
+
+def rules(result: Audit) -> list[str]:
+    return [finding.rule for finding in result.findings]
+
+
+def text(result: Audit) -> str:
+    return render_cover(Report({}, {}, (result,)), width=120)
+
+
+def test_each_term_says_what_it_covers_and_what_it_pulls_on_besides() -> None:
+    covered = audit(heads("b", "c")).coverage
+    assert [(term.name, term.weight, term.covers, term.also) for term in covered.terms] == [
+        (f"{SCOPE}/b", 1e-6, parts("b"), 2),
+        (f"{SCOPE}/c", 1e-6, parts("c"), 2),
+    ]
+    assert covered.covered == parts("b", "c")
+    assert covered.uncovered == ()
+
+
+def test_what_no_term_reaches_is_uncovered() -> None:
+    covered = audit(heads("b")).coverage
+    assert (covered.covered, covered.uncovered) == (parts("b"), parts("c"))
+
+
+def test_a_patch_that_gets_nothing_is_told_as_that() -> None:
+    result = audit(heads())
+    assert result.coverage.gets_nothing
+    assert result.coverage.uncovered == parts("b", "c")
+    assert f"{SCOPE} is there, but gets nothing: no term comes of it, and it covers 0 of 4 variables" in text(result)
+
+
+def test_a_term_on_what_a_task_trains_covers_nothing_new() -> None:
+    result = audit(heads("a", "b", "c"))
+    (finding,) = [finding for finding in result.findings if finding.rule == "GA402"]
+    assert f"{SCOPE}/a" in finding.message
+    assert "task terms train all that it reaches (4)" in finding.message
+
+
+# ------------------------------------------------------------------------------------------------------ what would help
+
+
+def test_the_fewest_outputs_are_suggested_and_the_step_with_them_is_audited() -> None:
+    result = audit(heads("b"), suggest=True)
+    assert result.suggestion is not None
+    assert [(output.name, output.covers) for output in result.suggestion.outputs] == [("c", parts("c"))]
+    assert result.suggestion.beyond == ()
+    assert result.suggestion.checked is not None
+    assert result.suggestion.checked["participation-only"] == 4
+    assert result.suggestion.checked["disconnected"] == 0
+
+
+def test_one_output_that_covers_two_is_preferred_to_both() -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        first = keras.layers.Dense(4, name="first")(inputs)
+        second = keras.layers.Dense(4, name="second")(inputs)
+        both = keras.layers.Add(name="both")([first, second])
+        outputs = {"first": first, "second": second, "both": both, "used": keras.layers.Dense(2, name="used")(inputs)}
+        model = keras.Model(inputs, outputs, name="m")
+        model.compile("sgd", loss={"used": "mse", "first": None, "second": None, "both": None})
+        return Subject.from_keras(model, (X, {"used": Y}))
+
+    found = audit(subject, suggest=True).suggestion
+    assert found is not None
+    assert [(output.name, output.covers) for output in found.outputs] == [("both", parts("first", "second"))]
+
+
+def test_what_no_output_can_cover_is_left_with_its_reason() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential(
+            [
+                keras.layers.Dense(8, name="stopped"),
+                keras.layers.Lambda(tf.stop_gradient),
+                keras.layers.Dense(2, name="head"),
+            ],
+            name="m",
+        )
+        model.compile("sgd", "mse")
+        return Subject.from_keras(model, (X, Y))
+
+    result = audit(subject, suggest=True)
+    assert result.suggestion is not None
+    assert (result.suggestion.outputs, result.suggestion.beyond) == ((), parts("m/stopped"))
+    told = text(result)
+    assert "No model output could cover any of them" in told
+    assert "m/stopped/kernel: every path to the loss crosses StopGradient" in told
+    assert "variable.trainable = False" in told
+
+
+def test_the_pieces_of_code_that_are_suggested_do_what_they_say() -> None:
+    result = audit(heads("b"), suggest=True)
+    told = text(result)
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ac"})
+    code = "\n".join(line[4:] for line in told.split("no drift\n")[1].split("\n\n")[0].splitlines())
+    exec(code, {"model": model})
+    assert [variable.path for variable in model.trainable_variables] == list(parts("a"))
+    loss, outputs = tf.constant(0.0), {"c": tf.constant([3.0])}
+    code = "\n".join(line[4:] for line in told.split("no training\n")[1].split("\n\n")[0].splitlines())
+    names: dict[str, Any] = {"tf": tf, "loss": loss, "outputs": outputs}
+    exec(code, names)
+    np.testing.assert_allclose(names["loss"], 9e-6)
+
+
+# ------------------------------------------------------------------------------------------------- terms as expressions
+
+
+def test_a_term_given_as_an_expression_is_audited_as_if_the_step_added_it() -> None:
+    result = audit(heads("b"), terms=["1e-6 * mean(square(c)) - sum(abs(c)) / 2"], verify=True)
+    statuses = {verdict.path: verdict.status for verdict in result.variables}
+    assert [statuses[path] for path in parts("c")] == ["participation-only"] * 2
+    assert result.coverage.uncovered == ()
+
+
+def test_outputs_of_models_without_named_outputs_are_written_as_calls() -> None:
+    def subject() -> Subject:
+        encoder, head = keras.layers.Dense(4, name="encoder"), keras.layers.Dense(2, name="head")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(head(x))
+                encoder(x)
+            variables = [*encoder.trainable_variables, *head.trainable_variables]
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    found = audit(subject, terms=['0.1 * mean(output("encoder"))']).coverage
+    assert [(term.name, term.weight, term.covers) for term in found.terms] == [
+        (f"{SCOPE}/encoder", 0.1, parts("encoder"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("term", "complaint"),
+    [
+        ("1e-6 *", "it is no expression"),
+        ("0.5", "it names no model output"),
+        ("open(b)", "'open(b)' is not understood"),
+        ("b.numpy", "'b.numpy' is not understood"),
+        ("mean(b, 1)", "'mean(b, 1)' is not understood"),
+        ("1e-6 * square(b)", "its shape is (4, 2), and a term is a scalar"),
+        ("mean(bb)", "the step's models have no output 'bb'; did you mean 'b'"),
+    ],
+)
+def test_an_expression_that_cannot_be_used_is_refused(term: str, complaint: str) -> None:
+    with pytest.raises(SubjectError, match=re.escape(complaint)):
+        audit(heads("b"), terms=[term])
+
+
+def test_terms_are_in_no_step_that_a_probe_could_run() -> None:
+    with pytest.raises(SubjectError, match="in no step that a probe could run"):
+        audit(heads("b"), terms=["mean(c)"], probe=1)
+
+
+# -------------------------------------------------------------------------------------------------------- what it costs
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "weight", "moves", "decays"),
+    [
+        (keras.optimizers.Adam, 1e-6, True, False),
+        (keras.optimizers.Adam, 1e-12, False, False),
+        (keras.optimizers.Adam, 0.0, False, False),
+        (keras.optimizers.AdamW, 1e-6, True, True),
+        (keras.optimizers.AdamW, 0.0, False, True),
+        (keras.optimizers.SGD, 1e-6, False, False),
+        (lambda: keras.optimizers.SGD(momentum=0.9, weight_decay=0.1), 1e-6, False, True),
+        (keras.optimizers.RMSprop, 1e-6, True, False),
+        (keras.optimizers.Lion, 1e-12, True, False),
+        (keras.optimizers.Muon, 1e-6, True, True),
+        (lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), 1e-6, True, False),
+    ],
+    ids=[
+        "adam",
+        "epsilon",
+        "adam-of-zeros",
+        "adamw",
+        "adamw-of-zeros",
+        "sgd",
+        "decay",
+        "rmsprop",
+        "lion",
+        "muon",
+        "scaled",
+    ],
+)
+def test_the_cost_comes_from_the_optimizer(
+    optimizer: Callable[[], Any], weight: float, moves: bool, decays: bool
+) -> None:
+    result = audit(heads("b", "c", weight=weight, optimizer=optimizer))
+    (cost,) = result.costs
+    assert (cost.moves, cost.decays) == (moves, decays)
+    assert ("GA401" in rules(result)) == (moves or decays)
+    assert ("zeros" in cost.told) == (weight == 0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "copies"),
+    [(keras.optimizers.Adam, 2), (keras.optimizers.SGD, 0), (lambda: keras.optimizers.Adam(use_ema=True), 3)],
+    ids=["adam", "sgd", "average"],
+)
+def test_slots_of_what_learns_nothing_are_counted_in_bytes(optimizer: Callable[[], Any], copies: int) -> None:
+    (cost,) = audit(heads("b", "c", optimizer=optimizer)).costs
+    floats = 2 * (4 * 2 + 2)
+    assert cost.optimizer.slot_bytes == copies * 4 * floats
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.AdamW], ids=["adam", "adamw"])
+@pytest.mark.parametrize("weight", [0.0, 1e-6])
+def test_what_is_said_of_movement_and_decay_is_what_training_does(optimizer: Callable[[], Any], weight: float) -> None:
+    (cost,) = audit(heads("b", "c", weight=weight, optimizer=optimizer)).costs
+    made = heads("b", "c", weight=weight, optimizer=lambda: optimizer(learning_rate=0.01))()
+    kernel = next(variable for variable in made.variables or () if variable.path == "b/kernel")
+    before = kernel.numpy()
+    x = np.random.default_rng(0).normal(size=X.shape).astype("float32")
+    step = tf.function(made.step)
+    for _ in range(20):
+        step(x, Y.astype("float32"))
+    change = np.linalg.norm(kernel - before) / np.linalg.norm(before)
+    if cost.moves:
+        assert change > 0.01
+    elif cost.decays:
+        np.testing.assert_allclose(kernel, before * (1.0 - 0.01 * 0.004) ** 20, rtol=1e-5)
+    else:
+        assert change == 0.0
+
+
+def test_a_term_of_weight_0_is_told_as_what_it_is() -> None:
+    adam, adamw = (
+        text(audit(heads("b", "c", weight=0.0, optimizer=optimizer)))
+        for optimizer in (keras.optimizers.Adam, keras.optimizers.AdamW)
+    )
+    assert "0: it silences the warning, and trains nothing" in adam
+    assert "4 variables have a gradient of zeros, which moves none by itself" in adam
+    assert "weight decay" not in adam
+    assert "weight decay 0.004 shrinks these 4, and leaves alone what has no gradient at all" in adamw
+
+
+# ---------------------------------------------------------------------------------------------------------- the command
+
+HEADS = """
+from tests.gradaudit.test_cover import heads
+patched, half = heads("b", "c"), heads("b")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "heads_subject.py").write_text(HEADS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_command_fails_where_something_is_uncovered(command: Command) -> None:
+    assert command("cover", "heads_subject.py:patched").status == 0
+    half = command("cover", "heads_subject.py:half")
+    assert half.status == 1
+    assert f"{SCOPE}/b covers 2 of 4 variables that no task term trains" in half.output
+    assert command("cover", "heads_subject.py:half", "--term", "1e-6 * mean(square(c))").status == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_command_writes_json_with_its_suggestion(command: Command) -> None:
+    (found,) = json.loads(command("cover", "heads_subject.py:half", "--suggest", "--format", "json").output)["audits"]
+    assert found["coverage"]["uncovered"] == list(parts("c"))
+    assert found["suggestion"]["outputs"] == [
+        {"name": "c", "term": "1e-6 * mean(square(c))", "covers": list(parts("c"))}
+    ]
+    assert found["suggestion"]["checked"]["disconnected"] == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_command_refuses_a_term_that_it_cannot_read(command: Command) -> None:
+    ended = command("cover", "heads_subject.py:half", "--term", "mean(")
+    assert ended.status == 2
+    assert "The participation term 'mean(' cannot be read" in ended.messages
