@@ -18,20 +18,20 @@ _LARGEST = 4096
 _LARGEST_CONSTANT = 1_000_000
 """Of constants that are larger, not even that is asked."""
 
-_ANNIHILATED_BY_ZERO = frozenset(
+ANNIHILATED_BY_ZERO = frozenset(
     {"Mul", "MulNoNan", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Conv3D"}
     | {"DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3DBackpropInputV2"}
 )
-_ZERO_IF_FIRST_IS = frozenset(
+ZERO_IF_FIRST_IS = frozenset(
     {"RealDiv", "Div", "DivNoNan", "Xdivy", "Xlogy", "Xlog1py", "Sum", "Cumsum", "Prod", "Cumprod", "EuclideanNorm"}
     | {"L2Loss", "Pad", "MatrixBandPart", "SegmentSum", "UnsortedSegmentSum", "BiasAddGrad", "FFT", "IFFT", "RFFT"}
     | {"IRFFT", "FFT2D", "IFFT2D", "RFFT2D", "IRFFT2D"}
 )
-_MOVES_ELEMENTS = frozenset(
+MOVES_ELEMENTS = frozenset(
     {"Identity", "StopGradient", "PreventGradient", "Snapshot", "EnsureShape", "CheckNumerics", "Reshape", "Transpose"}
     | {"Tile", "BroadcastTo", "ExpandDims", "Squeeze", "Slice", "StridedSlice", "GatherV2", "GatherNd", "ReverseV2"}
     | {"Roll", "MirrorPad", "Unpack", "Split", "SplitV", "Max", "Min", "Mean", "MatrixDiagPartV3", "DeepCopy"}
-    | {"ConjugateTranspose", "ReverseSequence", "DepthToSpace", "SpaceToDepth", "AvgPool", "MaxPool"}
+    | {"ReverseSequence", "DepthToSpace", "SpaceToDepth", "AvgPool", "MaxPool"}
 )
 """Ops that make every element of a result from elements of their data, and keep a value that all of them share."""
 _DATA_OF_SPLIT = 1
@@ -126,9 +126,11 @@ def _shared_by_all(op: Any, inputs: Sequence[Value | None]) -> Value | None:
     is_countable = op.inputs and (op.inputs[0].dtype.is_bool or op.inputs[0].dtype.is_integer)
     if kind == "Equal" and is_countable and op.inputs[0] is op.inputs[1]:
         return np.asarray(True)
-    if kind in _ANNIHILATED_BY_ZERO and any(is_zero(value) for value in inputs):
+    if kind in ANNIHILATED_BY_ZERO and any(is_zero(value) for value in inputs):
         return np.asarray(0)
-    if kind in _ZERO_IF_FIRST_IS and is_zero(first) or kind == "DivNoNan" and is_zero(inputs[1]):
+    if kind == "Cumprod" and op.get_attr("exclusive"):
+        return None  # it begins with the product of nothing, 1
+    if kind in ZERO_IF_FIRST_IS and is_zero(first) or kind == "DivNoNan" and is_zero(inputs[1]):
         return np.asarray(0)
     if kind == "LogicalAnd" and any(is_uniform(value) and is_zero(value) for value in inputs):
         return np.asarray(False)
@@ -137,7 +139,9 @@ def _shared_by_all(op: Any, inputs: Sequence[Value | None]) -> Value | None:
     if kind in ("Select", "SelectV2") and is_uniform(first):
         chosen = inputs[1 if first else 2]
         return chosen if is_uniform(chosen) else None
-    if kind in _MOVES_ELEMENTS:
+    if kind == "MatrixDiagPartV3":
+        return _one_of_all([first, inputs[2]])  # a band's shorter diagonals are padded
+    if kind in MOVES_ELEMENTS:
         data = inputs[_DATA_OF_SPLIT if kind == "Split" else 0]
         return data if is_uniform(data) else None
     if kind in ("ConcatV2", "Pack"):

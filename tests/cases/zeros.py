@@ -341,3 +341,25 @@ def a_stack_of_vectors_times_zero() -> Subject:
         return tf.reduce_mean(tf.square(x @ a)) + 0.0 * tf.reduce_mean(tf.stack([rows[0], rows[1], rows[0]]))
 
     return descend(loss, [a, b])
+
+
+@case(connected="a b")
+def a_product_over_what_came_before_zeros() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        transmittance = tf.math.cumprod(tf.zeros_like(x), axis=1, exclusive=True)
+        return tf.reduce_mean(x @ a) + tf.reduce_mean(transmittance * (x @ b))
+
+    return descend(loss, [a, b], inputs=[tf.TensorSpec([None, 16])])
+
+
+@case(connected="a b")
+def diagonals_that_are_padded_with_ones() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def loss(x):
+        band = tf.linalg.diag_part(tf.zeros_like(x), k=(-1, 1), padding_value=1.0)
+        return tf.reduce_mean(x @ a) + tf.reduce_sum(band) * tf.reduce_sum(x @ b)
+
+    return descend(loss, [a, b], inputs=[tf.TensorSpec([None, 16])])
