@@ -23,7 +23,7 @@ from gradaudit.graph.participation_cost import ParticipationCost, participation_
 from gradaudit.graph.report import Audit
 from gradaudit.graph.suggestion import suggestion
 from gradaudit.graph.verdicts import STATUSES, Source, UnregisteredOp, Verdict
-from gradaudit.probing import probed
+from gradaudit.probing import FAILS, probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.gradient_calls import GradientCall
@@ -182,7 +182,7 @@ class _Attempt:
                 "The step never asks for the gradient of a variable: is it the step that trains? It has to call "
                 "GradientTape.gradient or tf.gradients."
             )
-        opening.finish()
+        opening = opening.finished()
         calls = opening.without_thrown_away(calls)
         objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
         updated = updated_variables(opening, trace.updates)
@@ -373,7 +373,7 @@ def _notes(
             "call, or make it trainable."
         )
     for optimizer in trace.updates.without_gradients:
-        yield f"the step fails: {optimizer}.apply raises ValueError where it is given no gradient at all."
+        yield f"{FAILS}: {optimizer}.apply raises ValueError where it is given no gradient at all."
     kept = _trained_by_the_kept_step(subject)
     if kept:
         yield (

@@ -13,6 +13,8 @@ from gradaudit.graph.verdicts import ProbeAnswer, Source, Status, Verdict
 from gradaudit.subject import Subject
 from gradaudit.tracing.probe import Seen, probe
 
+FAILS = "the step fails"
+"""How a note begins that foretells it."""
 _NEVER: frozenset[Status] = frozenset({"disconnected", "zero-gradient"})
 _SOME: frozenset[Status] = frozenset({"connected", "participation-only", "not-updated"})
 _TRACES = 4
@@ -41,10 +43,9 @@ def probed(
         DisagreementError: a gradient that is called missing or zero is there, or TensorFlow returns None elsewhere.
         TraceError: the step fails, there is no batch to run it on, or it trains otherwise in another trace.
     """
-    opaque = [verdict.path for verdict in audit.variables if verdict.status == "opaque"]
-    if opaque:
-        note = f"not probed: the step raises LookupError on the way to {opaque[0]}."
-        return replace(audit, notes=(*audit.notes, note))
+    failure = _foretold_failure(audit)
+    if failure is not None:
+        return replace(audit, notes=(*audit.notes, f"not probed: {failure}."))
     trained = [known.variable for known in variables if known.trainable and known.dtype != "string"]
     seen, ran = probe(subject.step, subject.inputs, subject.batches, trained, steps, left_out)
     verdicts = tuple(
@@ -57,6 +58,16 @@ def probed(
             _refuse_what_python_decides(audit, verdict, again)
             raise DisagreementError(_defect(audit, verdict, ran, contradiction))
     return replace(audit, variables=verdicts, notes=(*audit.notes, _summary(subject, ran, verdicts)))
+
+
+def _foretold_failure(audit: Audit) -> str | None:
+    """Why no step of this can run."""
+    opaque = [verdict.path for verdict in audit.variables if verdict.status == "opaque"]
+    if opaque:
+        return f"the step raises LookupError on the way to {opaque[0]}"
+    if any(finding.rule == "GA107" for finding in audit.findings):
+        return "the step raises LookupError, as GA107 says"
+    return "the step fails, as is said above" if any(note.startswith(FAILS) for note in audit.notes) else None
 
 
 def _answer(verdict: Verdict, seen: Seen | None) -> ProbeAnswer:

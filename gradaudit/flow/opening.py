@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_c
 from gradaudit.flow.edges import Edges, Matrix, carries_gradient, has_custom_gradient
 from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
-from gradaudit.flow.values import Value, fold, is_zero, value_of_captured
+from gradaudit.flow.values import Value, fold, is_zero, one_of_all, value_of_captured
 from gradaudit.flow.variables import Variables
 from gradaudit.graph.gradient_graph import ARRIVES, WRITES, Flow, GradientGraph, Window, Write
 from gradaudit.graph.parts import Selection, same
@@ -74,7 +75,14 @@ def values_of(gradient: Any) -> Any:
 class Opening:
     """Builds the gradient graph of a trace, as far as the trace has come: again and again while it goes on."""
 
-    def __init__(self, trace: Trace, variables: Variables, edges: Edges) -> None:
+    def __init__(
+        self, trace: Trace, variables: Variables, edges: Edges, bodies: Mapping[int, bool] | None = None
+    ) -> None:
+        """`bodies` are those in which gradients are asked for, by id, and whether but one call runs them.
+
+        Such a one stands in the root frame. Of others each call has a frame of its own; in the root frame they stand
+        for all of their calls.
+        """
         self.graph = GradientGraph(self._selections)
         self.variables = variables
         self.places: dict[str, Place] = {}
@@ -87,11 +95,14 @@ class Opening:
         """Traced graphs, by id, with the number of their ops that were taken in."""
         self._names: dict[int, str] = {}
         """Names of graphs, by id."""
-        self._called: set[int] = set()
-        """Those of them that are bodies of calls."""
+        self._bodies = bodies or {}
+        self._passed: dict[int, list[list[str]]] = {}
+        """By the id of each of them that was opened for a call: what each call passes into it."""
         self._stand_ins: dict[str, int] = {}
         self._values: dict[str, Value] = {}
         """What is known of the values of tensors, by node."""
+        self._copies: dict[tuple[int, int], list[str]] = {}
+        """The nodes of each tensor, one for each frame that it stands in, by id of the op and index of its output."""
 
     def expect(self, call: GradientCall) -> Sequence[Answer]:
         """What TensorFlow returns for each source of `call`, which is just being made.
@@ -118,6 +129,7 @@ class Opening:
         _, done = self._graphs.get(id(graph), (graph, 0))
         operations = graph.get_operations()
         self._graphs[id(graph)] = (graph, len(operations))
+        self._bind_all(graph, self._passed.get(id(graph), ()))
         outputs_before = len(self._trace.origins.outputs)
         for external, internal in graph.captures:
             self._root.bound.setdefault(id(internal.op), self._captured(external))
@@ -126,20 +138,37 @@ class Opening:
             if value is not None:
                 self._root.values[id(internal.op)] = value
         for op in operations[done:]:
-            self._add(self._root, op)
+            if id(op) not in self._trace.gradient_calls.checks:
+                self._add(self._root, op)
         # What a custom gradient calls while it is asked is no output of the user's model.
         del self._trace.origins.outputs[outputs_before:]
 
-    def finish(self) -> None:
-        """Take in what was traced after the last gradient call, name the outputs of the model, and note the writes."""
-        for graph, _ in list(self._graphs.values()):
-            self.extend(graph)
+    def finished(self) -> Opening:
+        """The opening of the whole trace, with the outputs of the model named and the writes noted.
+
+        Where gradients are asked for inside functions, branches and loops, all is opened anew: now it is known by which
+        calls these are run, and what they are passed.
+        """
+        bodies = [graph for graph, _ in self._graphs.values() if graph is not self._trace.graph]
+        whole = self
+        if bodies:
+            times = _times_run([self._trace.graph, *bodies])
+            run_once = {id(body): times[id(body)] == 1 for body in bodies}
+            whole = Opening(self._trace, self.variables.forgetting_nodes(), self._edges, run_once)
+        for graph in (self._trace.graph, *bodies):
+            whole.extend(graph)
+        whole._complete()
+        return whole
+
+    def _complete(self) -> None:
+        for node in self._values:
+            self.graph.facts(node)["is_known"] = True
         made_of_gradients = self.graph.dependents(self.gradients())
         self.graph.writes = [self._write(frame, op, made_of_gradients) for frame, op in self.writes]
         for output in self._trace.origins.outputs:
-            node = self._root.nodes.get((id(output.tensor.op), output.tensor.value_index))
-            if node is not None:
-                self.graph.name_output(node, output.name)
+            named = self.known_node(output.tensor)
+            if named is not None:
+                self.graph.name_output(named, output.name)
 
     def _write(self, frame: Frame, op: Any, made_of_gradients: set[str]) -> Write:
         target, *values = [self.node(frame, tensor) for tensor in op.inputs]
@@ -155,7 +184,7 @@ class Opening:
         It traces a function that makes variables twice, and then the same line asks again, for the same variables, in a
         graph that is run. Not of every graph that is run it is seen by what, as of that of a loop over a data set.
         """
-        run = [call for call in calls if call.graph is self._trace.graph or id(call.graph) in self._called]
+        run = [call for call in calls if call.graph is self._trace.graph or id(call.graph) in self._passed]
         asked = {(call.source, *map(id, call.handles)) for call in run}
         return [call for call in calls if call in run or (call.source, *map(id, call.handles)) not in asked]
 
@@ -216,8 +245,8 @@ class Opening:
 
     def results(self, call: GradientCall) -> list[str]:
         """The nodes of what a gradient call returned."""
-        found = [self.known_node(values_of(result)) for result in call.results]
-        return [node for node in found if node is not None]
+        tensors = [values_of(result) for result in call.results]
+        return [node for tensor in tensors for node in self._copies.get(_key(tensor), ())]
 
     def value(self, node: str) -> Value | None:
         """What is known of a tensor's value, whatever the inputs and weights are."""
@@ -234,8 +263,7 @@ class Opening:
 
     def known_node(self, value: Any) -> str | None:
         """The node of what may be a tensor of the step; None if it is none."""
-        key = (id(value.op), value.value_index) if hasattr(value, "value_index") else None
-        return self._root.nodes.get(key) if key is not None else None
+        return self._root.nodes.get(_key(value))
 
     def is_inner(self, call: GradientCall) -> bool:
         """Whether what a gradient call returned is but a part of another loss, as of a gradient penalty.
@@ -280,7 +308,7 @@ class Opening:
 
     def _captured(self, external: Any) -> list[str]:
         """What a captured tensor is: a variable, a tensor of a graph further out, or a constant."""
-        if hasattr(external, "graph"):
+        if not _is_eager(external):
             return [self.node(self._root, external)]
         known = self.variables.of_handle(external)
         return [] if known is None else [self.variables.node(known, self.graph)]
@@ -345,6 +373,7 @@ class Opening:
         is_data = self._is_data(frame, op, output)
         node = self._add_node(frame, op, carries=carries_gradient(output), is_data=is_data)
         frame.nodes[id(op), output.value_index] = node
+        self._copies.setdefault((id(op), output.value_index), []).append(node)
         self.places[node] = Place(frame, output)
         if id(op) in self._trace.gradient_calls.stand_ins:
             self._stand_ins[node] = self._trace.gradient_calls.stand_ins[id(op)]
@@ -458,24 +487,32 @@ class Opening:
 
     def _opened(self, body: Any, arguments: list[str], kept: Sequence[bool] | None = None) -> Frame:
         """A body and what it is given; in a loop, `kept` says of which arguments no round changes the value."""
-        if any(body in (graph, *_around(graph)) for graph, _ in self._graphs.values()):
-            # A body in which the step itself asked for gradients, or that TensorFlow wrapped around one: it is in the
-            # graph already, but for its latest ops.
-            self.extend(body)
-            self._called.add(id(body))
-            for placeholder, argument in zip(body.inputs, arguments, strict=True):
-                if id(placeholder.op) not in self._root.bound:
-                    self._connect_all([self.node(self._root, placeholder)], [argument])
-            return self._root
-        inner = Frame()
+        operations = body.get_operations()
+        is_shared = self._bodies.get(id(body), False) and id(body) not in self._graphs
+        inner = self._root if is_shared else Frame()
+        if id(body) in self._bodies:
+            self._passed.setdefault(id(body), []).append(arguments)
         for placeholder, argument in zip(body.inputs, arguments, strict=True):
             inner.bound[id(placeholder.op)] = [argument]
+        if inner.is_root:
+            self._graphs[id(body)] = (body, len(operations))
+            # A tape records that a body takes a variable in, not how the graphs around it do.
+            inner.bound.update({id(inside.op): self._captured(v) for v, inside in body.captures if _is_eager(v)})
         for position, (placeholder, argument) in enumerate(zip(body.inputs, arguments, strict=True)):
             if argument in self._values and (kept is None or kept[position]):
                 inner.values[id(placeholder.op)] = self._values[argument]
-        for op in body.get_operations():
-            self._add(inner, op)
+        for op in operations:
+            if id(op) not in self._trace.gradient_calls.checks:
+                self._add(inner, op)
         return inner
+
+    def _bind_all(self, body: Any, calls: Sequence[Sequence[str]]) -> None:
+        """Bind the inputs of a body that stands in the root frame to what any of its calls passes into it."""
+        for placeholder, *arguments in zip(body.inputs, *calls, strict=True) if calls else ():
+            self._root.bound.setdefault(id(placeholder.op), list(dict.fromkeys(arguments)))
+            value = one_of_all([self._values.get(argument) for argument in arguments])
+            if value is not None:
+                self._root.values[id(placeholder.op)] = value
 
     def _connect_all(self, consumers: list[str], producers: list[str]) -> None:
         for consumer, producer in zip(consumers, producers):  # noqa: B905  # a loop has results for its variables alone
@@ -496,6 +533,40 @@ class Opening:
             self.graph.connect(node, hub, "blocked", zeros=True)
         for node in producers:
             self.graph.connect(hub, node, "blocked", zeros=True)
+
+
+def _is_eager(tensor: Any) -> bool:
+    return not hasattr(tensor, "graph")
+
+
+def _key(tensor: Any) -> tuple[int, int]:
+    """The id of a tensor's op and the index of its output; of what is no tensor of a graph, what no tensor has."""
+    return (id(tensor.op), tensor.value_index) if hasattr(tensor, "value_index") else (0, 0)
+
+
+def _times_run(graphs: Sequence[Any]) -> Counter[int]:
+    """How often each body is run, by id: a body within one that is run twice is run twice itself.
+
+    Of the graphs the first counts, and those that nothing runs that stands before them.
+    """
+    known: dict[int, tuple[Any, Counter[int]]] = {}
+
+    def count(graph: Any) -> Counter[int]:
+        if id(graph) not in known:
+            times: Counter[int] = Counter()
+            for op in graph.get_operations():
+                bodies = called_bodies(op) or []
+                for body in [*bodies, loop_condition(op)] if is_loop(op) else bodies:
+                    times += count(body) + Counter([id(body)])
+            # The graph is kept, so that its id cannot be given to another one.
+            known[id(graph)] = (graph, times)
+        return known[id(graph)][1]
+
+    total: Counter[int] = Counter()
+    for graph in graphs:
+        if not total[id(graph)]:
+            total += count(graph)
+    return total
 
 
 def _around(graph: Any) -> list[Any]:

@@ -85,6 +85,14 @@ def uniform(value: Value) -> Value:
     return value
 
 
+def one_of_all(values: Sequence[Value | None]) -> Value | None:
+    """The value of all elements of several tensors, where it is one and the same."""
+    first = values[0]
+    if first is not None and all(value is not None and is_uniform(value) and value == first for value in values):
+        return first
+    return None
+
+
 def value_of_captured(tensor: Any) -> Value | None:
     """The value of a tensor that a trace takes from outside, where it was computed eagerly."""
     if not isinstance(tensor, tf.Tensor) or not hasattr(tensor, "numpy"):
@@ -140,22 +148,15 @@ def _shared_by_all(op: Any, inputs: Sequence[Value | None]) -> Value | None:
         chosen = inputs[1 if first else 2]
         return chosen if is_uniform(chosen) else None
     if kind == "MatrixDiagPartV3":
-        return _one_of_all([first, inputs[2]])  # a band's shorter diagonals are padded
+        return one_of_all([first, inputs[2]])  # a band's shorter diagonals are padded
     if kind in MOVES_ELEMENTS:
         data = inputs[_DATA_OF_SPLIT if kind == "Split" else 0]
         return data if is_uniform(data) else None
     if kind in ("ConcatV2", "Pack"):
-        return _one_of_all(inputs[:-1] if kind == "ConcatV2" else inputs)
+        return one_of_all(inputs[:-1] if kind == "ConcatV2" else inputs)
     if kind in ELEMENTWISE and all(is_uniform(value) for value in inputs):
         results = _run(op, inputs)
         return None if results is None else results[0]
-    return None
-
-
-def _one_of_all(values: Sequence[Value | None]) -> Value | None:
-    first = values[0]
-    if first is not None and all(value is not None and is_uniform(value) and value == first for value in values):
-        return first
     return None
 
 

@@ -34,9 +34,9 @@ class Variables:
         for variable in known:
             self.add(variable)
 
-    def forgetting_nodes(self, later: Callable[[], Iterable[Any]]) -> Variables:
+    def forgetting_nodes(self, later: Callable[[], Iterable[Any]] | None = None) -> Variables:
         """The same variables, for another graph."""
-        return Variables([known.variable for known in self._by_handle.values()], later)
+        return Variables([known.variable for known in self._by_handle.values()], later or self._later)
 
     def add(self, variable: Any) -> KnownVariable:
         """Make a variable known; one that is known already stays as it is."""

@@ -8,7 +8,6 @@ from functools import cached_property
 from gradaudit.graph.gradient_graph import (
     ANY_FLOW,
     PASSES_OR_OPAQUE,
-    PASSES_OR_ZERO,
     WRITES,
     Chains,
     Flow,
@@ -53,25 +52,17 @@ _FIXES = {
     "SelectV2": "let the values choose by a soft weight: a condition gets no gradient",
 }
 _OTHER_FIX = "replace the op by one that has a gradient, give the layers behind it a loss of their own, or freeze them"
-_ZEROS = {
-    "Softmax": (
-        "Softmax over a single element is 1 whatever it is",
-        "use a sigmoid, or give the softmax more than one",
-    ),
-    "LogSoftmax": ("LogSoftmax of a single element is 0 whatever it is", "use a sigmoid, or more than one element"),
-    "Sub": ("Sub takes a value from itself", "subtract something else, or leave the term out"),
-    "Sign": ("the gradient of Sign is zero wherever it has one", _FIXES["Sign"]),
-    "Mul": ("Mul multiplies by a constant zero", "change the factor, or leave the term out"),
-    "SelectV2": ("the condition of SelectV2 is constant, and chooses the other side", "mend the condition"),
-    "Select": ("the condition of Select is constant, and chooses the other side", "mend the condition"),
-}
-_OTHER_ZERO_FIX = "look for a constant zero, a constant mask or a constant condition among its inputs"
 _OUTSIDE = {
     "outside-tape": "compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
     "outside-function": "compute it inside that function, or use a tf.GradientTape around both",
     "unwatched": "call tape.watch before the variable is read",
 }
 """What to do where an op is outside of what is recorded, by the reason of the block."""
+_HANDED_ON = frozenset(
+    {"Identity", "IdentityN", "Placeholder", "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "Case"}
+    | {"StatelessCase", "While", "StatelessWhile", "OptionalFromValue", "OptionalGetValue"}
+)
+"""What a value goes through on its way out of a function, branch or loop."""
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """What reads a shape alone is no path that anybody would mend, where there are others."""
 
@@ -118,16 +109,6 @@ class Causes:
             )
         return self._dead_end(node)
 
-    def of_zero(self, node: str) -> Cause | None:
-        """Why the gradient of the variable at `node` is zero."""
-        for block, chain in self._first_blocks(self._ways(PASSES_OR_ZERO), node):
-            message, fix = _ZEROS.get(block.op_type, (f"the gradient of {block.op_type} is zero here", _OTHER_ZERO_FIX))
-            if self._graph.facts(chain[-2])["kind"] == "term":
-                message = f"loss term {self._graph.facts(chain[-2])['label']} has weight 0"
-                fix = "give the term a weight, or leave it out and freeze what it alone trains"
-            return _blocked(block, chain, (block,), message, fix)
-        return None
-
     def of_opaque(self, node: str) -> Cause | None:
         """Which op without a registered gradient stands before the variable at `node`."""
         for block, chain in self._first_blocks(self._ways(PASSES_OR_OPAQUE), node):
@@ -136,7 +117,7 @@ class Causes:
                 f'will raise LookupError "No gradient defined for operation ... (op type: {block.op_type})"'
             )
             fix = "replace the op, or give what calls it a gradient with tf.custom_gradient"
-            return _blocked(block, chain, (block,), message, fix)
+            return Cause.blocked(block, chain, (block,), message, fix)
         return None
 
     @cached_property
@@ -215,7 +196,7 @@ class Causes:
         block = Block(write.op_type, "no-gradient", write.layer, write.source)
         message = f"its values are written into variable {paths}: the loss reads them there, without a gradient"
         fix = "use the values themselves in the loss, or make it trainable=False if it is not to learn"
-        return _blocked(block, (), (block, *blocks), message, fix)
+        return Cause.blocked(block, (), (block, *blocks), message, fix)
 
     def _is_read(self, node: str) -> bool:
         """Whether an op takes a variable for more than to write to it, be it inside a function."""
@@ -238,14 +219,15 @@ class Causes:
         )
 
     def _furthest(self, node: str) -> str:
-        """The last tensor that is computed from a variable."""
+        """The last tensor that is computed from a variable, and not only handed on."""
         last, seen, waiting = node, {node}, [node]
         while waiting:
             for consumer in self._graph.consumers(waiting.pop(0)):
-                if consumer not in seen and self._graph.facts(consumer)["kind"] == "op":
+                facts = self._graph.facts(consumer)
+                if consumer not in seen and facts["kind"] == "op" and not facts["is_hub"]:
                     seen.add(consumer)
                     waiting.append(consumer)
-                    last = consumer
+                    last = last if facts["op_type"] in _HANDED_ON else consumer
         return last
 
 
@@ -297,20 +279,7 @@ def _broken(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> 
     alone = all(other.op_type == block.op_type for other in blocks)
     paths = "every path" if alone else "the shortest path"
     message = f"{paths} to the loss crosses {block.op_type}, which {block.why}"
-    return _blocked(block, chain, blocks, message, _FIXES.get(block.op_type, _OTHER_FIX))
-
-
-def _blocked(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...], message: str, fix: str) -> Cause:
-    return Cause(
-        kind="blocked",
-        op_type=block.op_type,
-        layer=block.layer,
-        source=block.source,
-        message=message,
-        fix=fix,
-        chain=chain,
-        blocks=blocks,
-    )
+    return Cause.blocked(block, chain, blocks, message, _FIXES.get(block.op_type, _OTHER_FIX))
 
 
 def _unread_element(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:

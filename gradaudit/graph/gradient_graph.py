@@ -312,6 +312,15 @@ class GradientGraph:
         """Whether the edge between two nodes passes a gradient."""
         return bool(self.network.edges[consumer, producer]["flow"] == "passes")
 
+    def turns_to_zero(self, consumer: str, producer: str) -> bool:
+        """Whether the edge between two nodes passes a gradient of zeros."""
+        edge = self.network.edges[consumer, producer]
+        return bool(edge["flow"] == "zero" and not edge["zeros"])
+
+    def is_known(self, node: str) -> bool:
+        """Whether the value of a tensor is known, whatever the inputs and weights are."""
+        return bool(self.facts(node).get("is_known", False))
+
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
         if node in window.constants or node in window.outside or node in window.unwatched:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gradaudit.graph.causes import Causes, not_watched
 from gradaudit.graph.gradient_graph import ARRIVES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
 from gradaudit.graph.verdicts import Cause, Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
+from gradaudit.graph.zero_causes import ZeroCauses
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Judgement:
         self._objectives = objectives
         self._walks = [_Walk(graph, objective) for objective in objectives]
         self._outputs = _reach_of_outputs(graph)
-        self._causes = Causes(graph, [(o.node, o.window, o.asked) for o in objectives])
+        facts = [(o.node, o.window, o.asked) for o in objectives]
+        self._causes, self._zero_causes = Causes(graph, facts), ZeroCauses(graph, facts)
 
     def objectives(self, variables: Iterable[VariableFacts]) -> tuple[Objective, ...]:
         """The objectives with their terms, each with the number of variables that it trains."""
@@ -115,7 +117,7 @@ class Judgement:
 
     def _cause(self, facts: VariableFacts, status: Status, outputs: tuple[str, ...]) -> Cause | None:
         if status == "zero-gradient":
-            return self._causes.of_zero(facts.node)
+            return self._zero_causes.of(facts.node)
         if status == "opaque":
             return self._causes.of_opaque(facts.node)
         if status != "disconnected":

@@ -90,6 +90,20 @@ class Cause:
     chain: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
 
+    @classmethod
+    def blocked(cls, block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...], message: str, fix: str) -> Cause:
+        """The cause of what stands behind a block."""
+        return cls(
+            kind="blocked",
+            op_type=block.op_type,
+            layer=block.layer,
+            source=block.source,
+            message=message,
+            fix=fix,
+            chain=chain,
+            blocks=blocks,
+        )
+
 
 @dataclass(frozen=True)
 class Term:

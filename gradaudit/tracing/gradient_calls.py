@@ -87,6 +87,8 @@ class GradientCalls:
     calls: list[GradientCall] = field(default_factory=list)
     stand_ins: dict[int, int] = field(default_factory=dict)
     """Number of the call by id of the stand-in's op."""
+    checks: set[int] = field(default_factory=set)
+    """Ids of the ops of backward passes that were traced to be compared, and feed nothing."""
     _nested: bool = False
 
     def install(self, patches: Patches) -> None:
@@ -211,8 +213,10 @@ class GradientCalls:
     def _verify(self, call: GradientCall, answers: Sequence[Answer], ask: Callable[[], Any]) -> None:
         """Make a call for real and compare; the audit goes on with stand-ins all the same, as if it had not asked."""
         if self.verify:
+            before = len(call.graph.get_operations())
             with suppress(_FailsAsForetoldError):
                 self._checked(call, answers, ask)
+            self.checks.update(map(id, call.graph.get_operations()[before:]))
 
     def _feeds_only_an_update(self, call: GradientCall) -> bool:
         return self._could_update(call.number, call.variables)

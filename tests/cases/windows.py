@@ -725,3 +725,90 @@ def a_gradient_in_a_branch_before_one_through_the_condition() -> Subject:
         apply(outer.gradient(loss, [a]), [a])
 
     return Subject(step, [DATA])
+
+
+@case(connected="a c", disconnected="b", tape={"b": "none"}, cause={"b": ("dead-end", None)})
+def a_gradient_penalty_that_is_also_logged_for_something_else() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    @tf.function
+    def penalty(x):
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            score = tf.reduce_sum(tf.tanh(x @ c))
+        return tf.reduce_mean(tf.square(inner.gradient(score, x)))
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = penalty(x @ a)
+            logged = penalty(x @ b)
+        apply(tape.gradient(loss, [a, b, c]), [a, b, c])
+        return logged
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a c", zero_gradient="b", findings={"GA201": 1})
+def two_calls_of_a_function_with_a_gradient_of_which_one_weighs_nothing() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    @tf.function
+    def slope_and_score(x):
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            score = tf.reduce_sum(tf.tanh(x @ c))
+        return tf.reduce_mean(tf.square(inner.gradient(score, x))), score
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            slope, _ = slope_and_score(x @ a)
+            _, score = slope_and_score(x @ b)
+            loss = slope + 0.0 * score
+        apply(tape.gradient(loss, [a, b, c]), [a, b, c])
+
+    return Subject(step, [DATA])
+
+
+@case(connected="a", zero_gradient="b", findings={"GA201": 1})
+def a_weight_of_zero_that_is_passed_into_the_function_that_trains() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def train(x, of_b):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ a)) + of_b * tf.reduce_mean(tf.square(x @ b))
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(lambda x: train(x, tf.constant(0.0)), [DATA], variables=[a, b])
+
+
+@case(connected="a b")
+def a_weight_that_is_passed_in_as_zero_and_as_one() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function
+    def train(x, of_b):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ a)) + of_b * tf.reduce_mean(tf.square(x @ b))
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    def step(x):
+        train(x, tf.constant(0.0))
+        train(x, tf.constant(1.0))
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
+@case(connected="b", not_updated="a c")
+def gradients_that_are_masked_away_before_they_are_applied() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+    optimizer = keras.optimizers.SGD()
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ a @ b @ c))
+        of_a, of_b, of_c = tape.gradient(loss, [a, b, c])
+        optimizer.apply_gradients([(of_a * 0.0, a), (of_b, b)])
+        c.assign_sub(0.1 * of_c * tf.zeros_like(of_c))
+
+    return Subject(step, [DATA])

@@ -363,3 +363,32 @@ def diagonals_that_are_padded_with_ones() -> Subject:
         return tf.reduce_mean(x @ a) + tf.reduce_sum(band) * tf.reduce_sum(x @ b)
 
     return descend(loss, [a, b], inputs=[tf.TensorSpec([None, 16])])
+
+
+@case(
+    connected="v",
+    zero_gradient="q",
+    disconnected="k",
+    tape={"k": "zeros"},
+    cause={"q": ("blocked", "Mul"), "k": ("dead-end", "ConcatV2")},
+    findings={"GA201": 1},
+)
+def a_part_of_a_joint_projection_that_a_weight_of_zero_reads() -> Subject:
+    q, k, v = (weight(name, 16, 12) for name in "qkv")
+
+    def loss(x):
+        joint = tf.reshape(tf.concat([x @ q, x @ k, x @ v], -1), [4, 3, 4, 3])
+        queries, _, values = tf.unstack(tf.transpose(joint, [1, 0, 2, 3]))
+        return tf.reduce_mean(tf.square(values)) + 0.0 * tf.reduce_sum(queries)
+
+    return descend(loss, [q, k, v])
+
+
+@case(connected="a", zero_gradient="b", cause={"b": ("blocked", "Mul")}, findings={"GA201": 1})
+def a_mask_of_zeros_far_from_the_loss() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def power(x):
+        return tf.reduce_mean(tf.square(x))
+
+    return descend(lambda x: power(x @ (b * tf.zeros([16, 16]))) + power(x @ a), [a, b])

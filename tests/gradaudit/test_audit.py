@@ -426,3 +426,39 @@ def test_tensorflow_and_keras_are_as_they_were_after_an_audit_that_failed() -> N
     with pytest.raises(TraceError):
         audit(Subject(lambda x: tf.matmul(x, x), [np.zeros((4, 8))]))
     assert before == (tf.GradientTape.gradient, keras.Layer.__call__, keras.optimizers.Optimizer.apply)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("put", ["function", "branch", "loop"])
+def test_a_dead_end_inside_a_function_branch_or_loop_is_told_with_its_layer_and_line(put: str, verify: bool) -> None:
+    names = ("base", "spare", "head")
+    base, spare, head = (keras.layers.Dense(4, name=name) for name in names)
+    for layer, width in ((base, 8), (spare, 8), (head, 4)):
+        layer.build((None, width))
+    weights = [variable for layer in (base, spare, head) for variable in layer.trainable_variables]
+
+    def both(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        used = base(x)
+        return used, spare(x)
+
+    def computed(x: tf.Tensor) -> tf.Tensor:
+        if put == "function":
+            return tf.function(both)(x)[0]
+        if put == "branch":
+            return tf.cond(x[0, 0] > 0.0, lambda: both(x), lambda: both(2.0 * x))[0]
+        zeros = tf.zeros([4, 4])
+        return tf.while_loop(lambda i, *_: i < 2, lambda i, *_: (i + 1, *both(x)), (0, zeros, zeros))[1]
+
+    def step(x: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(head(computed(x)))
+        for variable, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+            variable.assign(variable - gradient)
+
+    result = audit(lambda: Subject(step, [tf.TensorSpec((4, 8))], variables=weights), verify=verify)
+    (group,) = result.groups
+    assert group.variables == ("spare/kernel", "spare/bias")
+    assert group.cause is not None
+    assert group.cause.layer == "spare"
+    assert group.cause.source is not None
+    assert group.cause.source.function == "both"

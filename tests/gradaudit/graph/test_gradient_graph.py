@@ -19,6 +19,7 @@ from gradaudit.graph.gradient_graph import (
     Window,
 )
 from gradaudit.graph.parts import Axis, ByAxis, Selection, everything
+from gradaudit.graph.zero_causes import ZeroCauses
 
 ARROWS: dict[str, Flow] = {"->": "passes", "-x>": "blocked", "-0>": "zero", "-?>": "opaque"}
 TAPE = Window("tape")
@@ -175,7 +176,7 @@ def test_a_term_of_weight_zero_is_to_blame_for_zeros() -> None:
     graph.connect(tensor, variable, "passes")
     objective = graph.add_objective("loss", None)
     graph.add_term(objective, "pitch", None, {tensor: 0.0})
-    cause = Causes(graph, [(objective, TAPE, ())]).of_zero(variable)
+    cause = ZeroCauses(graph, [(objective, TAPE, ())]).of(variable)
     assert cause is not None
     assert cause.message == "loss term pitch has weight 0"
 
