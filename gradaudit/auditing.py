@@ -396,7 +396,7 @@ def _verification(calls: Sequence[GradientCall]) -> Iterator[str]:
         *([f"a gradient for exactly the {_variables(some)} that should get one"] if some else ()),
     ]
     if answers:
-        yield f"verified: TensorFlow returned {', and '.join(answers)}."
+        yield f"verified: TensorFlow returned {', and '.join(answers)}; whether one is zero is not seen."
     skipped = dict.fromkeys(str(call.source) for call in calls if not call.verified)
     if skipped:
         yield (

@@ -21,6 +21,10 @@ _SUMS = frozenset({"AddV2", "Add", "AddN", "Pack"})
 _REDUCTIONS = frozenset({"Sum", "Mean"})
 _LOSSES_OF_EXAMPLES = _REDUCTIONS | {"SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits", "CTCLoss"}
 """Ops that make one number of the many of an example."""
+_CONTROL_FLOW = frozenset(
+    {"while", "cond", "switch_case", "indexed_case", "map", "scan", "foldl", "foldr", "loop_body"}
+)
+"""What TensorFlow calls the scopes of loops and branches, which name no term."""
 _QUOTIENTS = frozenset({"RealDiv", "Div", "DivNoNan"})
 _SCALINGS = _QUOTIENTS | {"Mul", "Neg"}
 
@@ -84,7 +88,8 @@ class Splitter:
         waiting = [self._first(node, weight, is_part=len(nodes) > 1) for node in reversed(nodes)]
         while waiting:
             step = waiting.pop()
-            terms = self._terms(step)
+            is_vector = step.node in nodes and not self._is_scalar(step.node)
+            terms = self._terms_inside(step) if is_vector else self._terms(step)
             waiting += reversed(terms)
             if not terms:
                 (self.constants if self._is_constant(step.node) else addends).append(self._addend(step))
@@ -105,7 +110,10 @@ class Splitter:
         return seen & self.learned
 
     def _first(self, node: str, weight: float, *, is_part: bool) -> _Step:
-        return _Step(node, weight, is_part, self._opening.adding_layer(node))
+        """A target, of which TensorFlow differentiates the sum of its elements."""
+        elements = self._opening.places[node].tensor.shape.num_elements()
+        repeated = None if elements is None else float(elements)
+        return _Step(node, weight, is_part, self._opening.adding_layer(node), repeated)
 
     def _terms(self, step: _Step) -> list[_Step]:
         """The parts of a sum as its author would call them terms; none if it is one itself."""
@@ -296,14 +304,20 @@ class Splitter:
 
     def _scope(self, node: str) -> str:
         """The scope of a tensor; a Python number's is that of the sum for which TensorFlow made a tensor of it."""
-        tensor = self._opening.places[node].tensor
-        scope = str(tensor.op.name).rpartition("/")[0]
-        return scope.rpartition("/")[0] if any(op.name == scope for op in tensor.consumers()) else scope
+        return "/".join(scope for scope, _ in self._scopes(node))
 
     def _called(self, node: str) -> str:
         """The scope of a tensor, as its author calls it."""
-        called = str(self._opening.graph.facts(node)["scope"])
-        return "/".join(called.split("/")[: len(self._scope(node).split("/"))]) if self._scope(node) else ""
+        return "/".join(called for _, called in self._scopes(node))
+
+    def _scopes(self, node: str) -> list[tuple[str, str]]:
+        """The scopes that a tensor is in, and what their author calls them, without those of TensorFlow's loops."""
+        tensor = self._opening.places[node].tensor
+        scopes = str(tensor.op.name).split("/")[:-1]
+        if any(op.name == "/".join(scopes) for op in tensor.consumers()):
+            scopes = scopes[:-1]
+        called = str(self._opening.graph.facts(node)["scope"]).split("/")
+        return [pair for pair in zip(scopes, called, strict=False) if pair[1] not in _CONTROL_FLOW]
 
     def _is_scalar(self, node: str) -> bool:
         return _is_scalar(self._opening.places[node].tensor)

@@ -109,4 +109,7 @@ def _is_unwatched(captured: Any, tape: backprop.GradientTape) -> bool:
     """Whether this is a variable's handle, and the tape does not watch the variable, or does not yet."""
     if not isinstance(captured, ops.EagerTensor) or captured.dtype != tf.resource or tape._tape is None:
         return False
-    return all(variable.handle is not captured for variable in tape._tape.watched_variables())
+    watched = tape._tape.watched_variables()
+    # One that is distributed has a handle for each replica, and between replicas none of its own.
+    parts = [part for variable in watched for part in getattr(variable, "values", (variable,))]
+    return all(part.handle is not captured for part in parts)

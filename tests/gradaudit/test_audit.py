@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import keras
@@ -401,7 +402,7 @@ def test_the_tape_agrees_on_a_keras_model_and_a_note_counts_its_answers() -> Non
     assert statuses(result) == EXPECTED
     assert result.notes == (
         "verified: TensorFlow returned None for exactly the 2 variables that should get none, and a gradient for "
-        "exactly the 4 variables that should get one.",
+        "exactly the 4 variables that should get one; whether one is zero is not seen.",
     )
     assert audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y}))).notes == ()
 
@@ -462,3 +463,35 @@ def test_a_dead_end_inside_a_function_branch_or_loop_is_told_with_its_layer_and_
     assert group.cause.layer == "spare"
     assert group.cause.source is not None
     assert group.cause.source.function == "both"
+
+
+REPLICAS = """
+import tensorflow as tf
+
+from gradaudit import Subject, audit
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    used, unused = (tf.Variable(tf.ones([8, 8]), name=name) for name in ("used", "unused"))
+
+
+def in_replica(x):
+    with tf.GradientTape() as tape:
+        hidden = x @ used
+        mean = tf.distribute.get_replica_context().all_reduce("mean", tf.reduce_mean(hidden))
+        loss = tf.reduce_mean(tf.square(hidden - mean))
+    used.assign_sub(tape.gradient(loss, [used, unused])[0])
+    return loss
+
+
+subject = Subject(lambda x: strategy.run(in_replica, args=(x,)), [tf.TensorSpec([4, 8])], variables=[used, unused])
+print([(verdict.path, verdict.status) for verdict in audit(subject, verify=True).variables])
+"""
+
+
+def test_replicas_may_reduce_among_themselves() -> None:
+    # Devices are set up before TensorFlow is used at all.
+    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[('used', 'connected'), ('unused', 'disconnected')]", done.stderr

@@ -324,3 +324,30 @@ def test_what_a_layer_adds_to_the_loss_is_named_after_the_layer() -> None:
         "hidden": ("task", 0.01 / 4),
         "sparse": ("task", 0.1),
     }
+
+
+def test_a_loss_of_each_example_that_is_differentiated_as_it_is_has_the_terms_of_its_sum() -> None:
+    found = terms_of(two_losses_of_each_example, "a", "b")
+    assert {name: (term.kind, term.weight, term.trains) for name, term in found.items()} == {
+        "reconstruction": ("task", 1.0, 1),
+        "divergence": ("task", -0.5, 2),
+        "decay": ("penalty", 0.4, 1),
+    }
+
+
+def test_a_loop_gives_no_term_its_name() -> None:
+    def subject() -> Subject:
+        a = weight("a")
+
+        def step(x: tf.Tensor) -> None:
+            def of_example(row: tf.Tensor) -> tf.Tensor:
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean(tf.square(row[tf.newaxis] @ a))
+                return tape.gradient(loss, a)
+
+            a.assign_sub(tf.reduce_mean(tf.map_fn(of_example, x), axis=0))
+
+        return Subject(step, [tf.TensorSpec([4, 16])], variables=[a])
+
+    (name,) = terms(subject)
+    assert "test_loss_terms.py:" in name
