@@ -95,8 +95,8 @@ KINDS: tuple[Kind, ...] = (
         "tf.ensure_shape({0}, [4, 4])",
         "tf.nn.avg_pool1d({0}[tf.newaxis], 2, 1, 'SAME')[0]",
         "tf.nn.max_pool1d({0}[tf.newaxis], 2, 1, 'SAME')[0]",
-        "tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, tf.tanh(a)), (0, {0}))[1]",
-        "tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a.write(i, {0}[i])), "
+        "tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, tf.tanh(a)), (0, stored({0})))[1]",
+        "tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a.write(i, stored({0}[i]))), "
         "(0, tf.TensorArray(tf.float64, 4, element_shape=[4])))[1].stack()",
         "straight_through({0})",
     ),
@@ -111,7 +111,7 @@ KINDS: tuple[Kind, ...] = (
         "tf.concat([{0}[2:], {0}[:2]], 0)",
         "tf.strided_slice({0}, [3, 0], [-5, 4], [-1, 1])",
         "tf.stack(tf.unstack({0})[::-1])",
-        "tf.TensorArray(tf.float64, 4, element_shape=[4]).unstack({0}).stack()",
+        "tf.TensorArray(tf.float64, 4, element_shape=[4]).unstack(stored({0})).stack()",
     ),
     *_kinds("m->m", "tf.zeros_like({0})", "tf.ones_like({0})", is_constant=True, stops=True),
     *_kinds(
@@ -159,8 +159,8 @@ KINDS: tuple[Kind, ...] = (
         "tf.concat([{0}[:2], {1}[2:]], 0)",
         "tf.concat([{0}, {1}], 1)[:, 2:6]",
         "tf.concat(tf.split({0}, 2)[:1] + tf.split({1}, 2)[1:], 0)",
-        "tf.TensorArray(tf.float64, 2, element_shape=[4, 4]).write(0, {0}).write(1, {1}).read(1)",
-        "tf.TensorArray(tf.float64, 2, element_shape=[4, 4]).write(0, {0}).write(1, {1}).stack()[0]",
+        "tf.TensorArray(tf.float64, 2, element_shape=[4, 4]).write(0, stored({0})).write(1, stored({1})).read(1)",
+        "tf.TensorArray(tf.float64, 2, element_shape=[4, 4]).write(0, stored({0})).write(1, stored({1})).stack()[0]",
         "tf.slice(tf.stack([{0}, {1}], 1), [0, 0, 0], [4, 1, 4])[:, 0]",
     ),
     *_kinds(
@@ -264,6 +264,10 @@ def difference(left, right):
     "padded": """
 def padded(value, paddings):
     return tf.pad(value, paddings)
+""",
+    "stored": """
+def stored(value):
+    return value
 """,
     "rounded": """
 def rounded(value):

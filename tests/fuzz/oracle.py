@@ -35,7 +35,8 @@ arithmetic: every operand is scaled, element by element, by factors of either si
 masks: masks that are constant element by element, what a pad adds, and booleans and indices, are random.
 branches: a condition gives a random mixture of all its branches, so that branches meet that never do: those of two
     conditions on one value, and one branch forwards and another one backwards.
-rounds: how often a loop goes round is random, and so is what it starts with, or goes through row by row.
+rounds: how often a loop goes round is random, and so is what it starts with, or goes through row by row, and what is
+    stored in a TensorArray.
 elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
 all elements: of every op, and what a gradient inside a loss is, is random; a limit only where one is asked for there,
     because the indices and values with which loops and functions are differentiated are none that are constant.
@@ -161,6 +162,7 @@ class _Hooks:
             "mixed": self._mixed,
             "rounds": self._rounds,
             "carried": self._carried,
+            "stored": self._carried,
             "got": self._got,
             "limit": self._limit,
         }
@@ -214,10 +216,13 @@ class _Hooks:
         index = tf.where(selector, 0, 1) if selector.dtype == tf.bool else tf.cast(selector, tf.int32)
         chosen = tf.one_hot(tf.where((index < 0) | (index > last), last, index), len(branches), dtype=tf.float64)
         weights = tf.where(self._is_on("branches") > 0.0, self._uniform([len(branches)]), chosen)
+        results = [branch() for branch in branches]
+        # A condition is differentiated as a whole: where one output gets a gradient, all get zeros at least.
+        whole = tf.add_n([tf.math.multiply_no_nan(tf.reduce_sum(value), 0.0) for values in results for value in values])
         mixed = []
-        for values in zip(*(branch() for branch in branches), strict=True):
+        for values in zip(*results, strict=True):
             pairs = zip(values, tf.unstack(weights), strict=True)
-            mixed.append(tf.add_n([tf.math.multiply_no_nan(value, weight) for value, weight in pairs]))
+            mixed.append(tf.add_n([tf.math.multiply_no_nan(value, weight) for value, weight in pairs]) + whole)
         return mixed
 
     def _rounds(self, number: int) -> tf.Tensor:
