@@ -15,6 +15,8 @@ from gradaudit.flow.reported import missing_terms
 from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
+from gradaudit.graph.contract_check import ContractCheck
+from gradaudit.graph.contracts import Contract
 from gradaudit.graph.coverage import Coverage, coverage
 from gradaudit.graph.groups import group
 from gradaudit.graph.idle_terms import idle_terms
@@ -53,6 +55,7 @@ def audit(
     probe: int = 0,
     terms: Sequence[str] = (),
     suggest: bool = False,
+    contracts: Sequence[Contract] = (),
     progress: _Progress | None = None,
 ) -> Audit:
     """Tell for every variable of a train step whether it will learn, and why not.
@@ -70,6 +73,7 @@ def audit(
             such as "1e-6 * mean(square(pitch))".
         suggest: also look for the fewest model outputs whose participation would give every variable a gradient that
             can get one, and audit the step with them.
+        contracts: what the project says of its training; a finding tells of each that is broken or matches nothing.
         progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
 
     Raises:
@@ -91,7 +95,16 @@ def audit(
 
     def attempt(weightless: bool, *notes: str) -> Audit:
         way = _Attempt(
-            scenario, name, tuple(participation_scopes), verify, probe, expressions, suggest, progress, notes
+            scenario,
+            name,
+            tuple(participation_scopes),
+            verify,
+            probe,
+            expressions,
+            suggest,
+            tuple(contracts),
+            progress,
+            notes,
         )
         return way.run(make_subject, weightless=weightless)
 
@@ -129,6 +142,7 @@ class _Attempt:
     probe: int
     terms: tuple[Expression, ...]
     suggest: bool
+    contracts: tuple[Contract, ...]
     progress: _Progress | None
     notes: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
@@ -197,6 +211,15 @@ class _Attempt:
         verdicts = tuple(judgement.verdict(variable) for variable in facts)
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
+        check = ContractCheck(
+            opening.graph,
+            objectives,
+            verdicts,
+            nodes={fact.path: fact.node for fact in facts},
+            updated={fact.path for fact in facts if fact.applied},
+        )
+        kept = check.of(self.contracts)
+        verdicts = tuple(replace(v, excuse=kept.excused.get(v.path)) for v in verdicts)
         groups = group(verdicts, opening.graph, RULE_CODES)
         found = judgement.objectives(facts)
         training = {fact.node: fact.path for fact in facts if fact.trainable}
@@ -219,6 +242,7 @@ class _Attempt:
                 covered.terms,
                 costs,
                 _untold(calls, verdicts),
+                kept,
             ),
             graph=opening.graph.network,
             coverage=covered,

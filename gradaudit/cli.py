@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradaudit.errors import ConfigError, GradauditError, OutputError
-from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
+from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, breaches, exit_status, failures, parse_fail_on
 from gradaudit.graph.verdicts import STATUSES, Status, Verdict
 from gradaudit.reports.inert import inert
 
@@ -324,6 +324,7 @@ def _attempt(run: _Run, show: Callable[[str, str], None], **options: Any) -> Aud
                 lazy_subject(run.reference, folder=run.folder, project=run.plan.project, changed=run.plan.changed),
                 scenario=run.plan.scenario,
                 participation_scopes=run.plan.participation_scopes,
+                contracts=run.plan.contracts,
                 **options,
                 progress=lambda phase: show(run.name, phase),
             )
@@ -342,15 +343,16 @@ def _report(audits: Sequence[Audit]) -> Report:
 
 def _gate(run: _Run, audit: Audit) -> int:
     """Say on which verdicts the run fails, if any; returns the exit status."""
-    failed = failures(audit, run.fail_on)
-    if failed:
-        _say(f"{_prefix(run)}The gate fails: {_counted(failed)}.")
-    return exit_status(failed)
+    failed, broken = failures(audit, run.fail_on), breaches(audit, run.fail_on)
+    if failed or broken:
+        contracts = [f"{len(broken)} broken contract{'s' if len(broken) > 1 else ''}"] if broken else []
+        _say(f"{_prefix(run)}The gate fails: {', '.join([*_counted(failed), *contracts])}.")
+    return exit_status([*failed, *broken])
 
 
-def _counted(verdicts: Sequence[Verdict]) -> str:
+def _counted(verdicts: Sequence[Verdict]) -> list[str]:
     counts = Counter(verdict.status for verdict in verdicts)
-    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    return [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
 
 
 def _prefix(run: _Run) -> str:

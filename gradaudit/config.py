@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, f
 
 from gradaudit.errors import ConfigError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, parse_fail_on
+from gradaudit.graph.contracts import Contract
 from gradaudit.graph.verdicts import Status
 from gradaudit.spelling import nearest
 
@@ -40,6 +41,36 @@ class Scenario(BaseModel):
     set: dict[str, Any] = Field(default_factory=dict)
 
 
+class _AboutVariables(BaseModel):
+    """A statement about variables, by patterns of their paths."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variables: list[StrictStr] = Field(min_length=1)
+
+
+class MustTrain(_AboutVariables):
+    """Variables that a task term has to train, or, with `by`, a term whose name matches."""
+
+    by: StrictStr | None = None
+
+
+class MustNotFlow(_AboutVariables):
+    """Variables to which no gradient may get from a term whose name matches."""
+
+    term: StrictStr
+
+
+class Frozen(_AboutVariables):
+    """Variables that the step may not update."""
+
+
+class MayBeDisconnected(_AboutVariables):
+    """Variables that may be disconnected, for a reason."""
+
+    reason: StrictStr = Field(min_length=1)
+
+
 class Settings(BaseModel):
     """The table `[gradaudit]`."""
 
@@ -49,6 +80,23 @@ class Settings(BaseModel):
     fail_on: list[StrictStr] = Field(alias="fail-on", default=list(DEFAULT_FAIL_ON))
     participation_scopes: list[StrictStr] = Field(alias="participation-scopes", default=["gradient_participation"])
     scenario: list[Scenario] = Field(default_factory=list)
+    must_train: list[MustTrain] = Field(alias="must-train", default_factory=list)
+    must_not_flow: list[MustNotFlow] = Field(alias="must-not-flow", default_factory=list)
+    frozen: list[Frozen] = Field(default_factory=list)
+    may_be_disconnected: list[MayBeDisconnected] = Field(alias="may-be-disconnected", default_factory=list)
+
+    @property
+    def contracts(self) -> tuple[Contract, ...]:
+        """What the table says of the project's training."""
+        return (
+            *(Contract("must-train", tuple(each.variables), term=each.by) for each in self.must_train),
+            *(Contract("must-not-flow", tuple(each.variables), term=each.term) for each in self.must_not_flow),
+            *(Contract("frozen", tuple(each.variables)) for each in self.frozen),
+            *(
+                Contract("may-be-disconnected", tuple(each.variables), reason=each.reason)
+                for each in self.may_be_disconnected
+            ),
+        )
 
     @field_validator("scenario")
     @classmethod
@@ -69,6 +117,7 @@ class Plan:
     fail_on: tuple[Status, ...]
     participation_scopes: tuple[str, ...]
     project: dict[str, Any]
+    contracts: tuple[Contract, ...] = ()
     changed: tuple[str, ...] = ()
     """The project's keys that the scenario or `--set` replaced."""
 
@@ -107,6 +156,7 @@ class ConfigFile:
             fail_on=parse_fail_on(settings.fail_on, where=f"{self._name}: [{self._table}] fail-on"),
             participation_scopes=tuple(settings.participation_scopes),
             project=_without_own_table(tables, self.path),
+            contracts=settings.contracts,
             changed=tuple(changed),
         )
 
@@ -277,8 +327,8 @@ def _complaint(detail: Any, table: str) -> str:
     location = list(detail["loc"])
     place = f"[{table}]"
     model: type[BaseModel] = Settings
-    if location[0] == "scenario" and len(location) > 1:
-        place, model = f"[[{table}.scenario]] number {location[1] + 1}", Scenario
+    if location[0] in _TABLES and len(location) > 1:
+        place, model = f"[[{table}.{location[0]}]] number {location[1] + 1}", _TABLES[location[0]]
         del location[:2]
     if detail["type"] == "extra_forbidden":
         known = _keys(model)
@@ -295,9 +345,19 @@ def _complaint(detail: Any, table: str) -> str:
     )
 
 
+_TABLES: dict[str, type[BaseModel]] = {
+    "scenario": Scenario,
+    "must-train": MustTrain,
+    "must-not-flow": MustNotFlow,
+    "frozen": Frozen,
+    "may-be-disconnected": MayBeDisconnected,
+}
+"""The lists of tables within gradaudit's own."""
+
 _EXPECTED = {
+    "too_short": "should name one at least",
     "string_type": "should be a string",
-    "string_too_short": "should be a name",
+    "string_too_short": "should say something",
     "list_type": "should be a list",
     "dict_type": "should be a table",
     "model_type": "should be a table",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradaudit.errors import ConfigError
-from gradaudit.graph.verdicts import STATUSES, Status, Verdict
+from gradaudit.graph.contracts import CONTRACT_RULES
+from gradaudit.graph.verdicts import STATUSES, Finding, Status, Verdict
 from gradaudit.spelling import nearest
 
 if TYPE_CHECKING:
@@ -41,10 +42,19 @@ def parse_fail_on(words: Sequence[str], *, where: str) -> tuple[Status, ...]:
 
 
 def failures(audit: Audit, fail_on: Sequence[Status]) -> tuple[Verdict, ...]:
-    """The verdicts on which the run fails, in the order of the audit."""
-    return tuple(verdict for verdict in audit.variables if verdict.status in fail_on)
+    """The verdicts on which the run fails, in the order of the audit: not those that a contract excuses."""
+    return tuple(
+        verdict
+        for verdict in audit.variables
+        if verdict.status in fail_on and not (verdict.status == "disconnected" and verdict.excuse is not None)
+    )
 
 
-def exit_status(failed: Sequence[Verdict]) -> int:
+def breaches(audit: Audit, fail_on: Sequence[Status]) -> tuple[Finding, ...]:
+    """The findings on contracts, on which a run fails that can fail at all."""
+    return tuple(finding for finding in audit.findings if finding.rule in CONTRACT_RULES) if fail_on else ()
+
+
+def exit_status(failed: Sequence[Verdict | Finding]) -> int:
     """The exit status of a run that was audited to its end."""
     return FAILED if failed else PASSED

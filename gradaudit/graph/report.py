@@ -121,6 +121,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "outputs": list(verdict.outputs),
         "cause": _cause(verdict.cause),
         "probe": verdict.probe,
+        "excuse": verdict.excuse,
     }
 
 
@@ -165,6 +166,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "variables": list(finding.variables),
         "message": finding.message,
         "fingerprint": finding.fingerprint,
+        "chain": list(finding.chain),
     }
 
 

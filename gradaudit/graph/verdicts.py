@@ -141,6 +141,8 @@ class Verdict:
     cause: Cause | None = None
     probe: ProbeAnswer | None = None
     """What the gradient was in the steps that were really run, if any were."""
+    excuse: str | None = None
+    """Why it may be disconnected, where a contract says so."""
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -224,3 +226,5 @@ class Finding:
     variables: tuple[str, ...]
     message: str
     fingerprint: str
+    chain: tuple[str, ...] = ()
+    """Node ids of the graph that are the evidence, where there is any but the cause's."""

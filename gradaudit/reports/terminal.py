@@ -93,6 +93,7 @@ def group_entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
     if group.fix:
         facts.append(("fix", Text(inert(group.fix), "fix")))
     paths = set(group.variables)
+    facts += [("excused", Text(inert(reason))) for reason in wording.excuses(audit, paths)]
     silence = wording.silence(verdict for verdict in audit.variables if verdict.path in paths)
     # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
     if silence and group.status not in ("participation-only", "opaque"):

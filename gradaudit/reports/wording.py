@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.report import Audit
@@ -91,6 +91,12 @@ def keras_sentences(audit: Audit) -> tuple[str, ...]:
     if warned:
         sentences.insert(0, f"Keras would warn of {len(warned)} of these {len(concerned)}, and name no cause.")
     return tuple(sentences)
+
+
+def excuses(audit: Audit, paths: Collection[str]) -> tuple[str, ...]:
+    """Why some of the variables may be disconnected, where a contract says so."""
+    excused = [v.excuse for v in audit.variables if v.path in paths and v.status == "disconnected" and v.excuse]
+    return tuple(dict.fromkeys(excused))
 
 
 def silence(verdicts: Iterable[Verdict]) -> str:

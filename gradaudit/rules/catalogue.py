@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gradaudit.graph.contracts import ContractsKept
 from gradaudit.graph.coverage import TermCoverage
 from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.verdicts import Finding, Group, IdleTerm, MissingTerm, Status, UnbuiltLayer, UnregisteredOp
 from gradaudit.rules import (
+    broken_contract,
     disconnected,
     idle_participation,
     idle_term,
@@ -17,6 +19,7 @@ from gradaudit.rules import (
     opaque,
     participation_cost,
     participation_only,
+    unmatched,
     untracked,
     zero_gradient,
 )
@@ -31,10 +34,16 @@ STATUS_RULES: tuple[StatusRule, ...] = (
     opaque.RULE,
 )
 
+_OF_CONTRACTS = (
+    broken_contract.FORBIDDEN_PATH,
+    broken_contract.NOT_TRAINED,
+    broken_contract.NOT_FROZEN,
+    unmatched.RULE,
+)
 _OTHER_RULES = (never_built, idle_term, missing_term, participation_cost, idle_participation)
 
 RULES: tuple[Rule, ...] = tuple(
-    sorted((*STATUS_RULES, *(module.RULE for module in _OTHER_RULES)), key=lambda rule: rule.code)
+    sorted((*STATUS_RULES, *_OF_CONTRACTS, *(module.RULE for module in _OTHER_RULES)), key=lambda rule: rule.code)
 )
 
 RULE_CODES: dict[Status, str] = {rule.status: rule.code for rule in STATUS_RULES}
@@ -48,6 +57,7 @@ def find(
     participation: Iterable[TermCoverage],
     costs: Iterable[ParticipationCost],
     unregistered: Iterable[UnregisteredOp],
+    contracts: ContractsKept,
 ) -> tuple[Finding, ...]:
     """All findings, by rule and then in the order of what they are about."""
     by_status = {rule.status: rule for rule in STATUS_RULES}
@@ -58,4 +68,6 @@ def find(
     findings += opaque.findings(unregistered)
     findings += participation_cost.findings(costs)
     findings += idle_participation.findings(participation)
+    findings += broken_contract.findings(contracts.breaches)
+    findings += unmatched.findings(contracts.unmatched)
     return tuple(sorted(findings, key=lambda finding: finding.rule))

@@ -17,7 +17,9 @@ class Rule:
     title: str
     severity: Severity
 
-    def finding(self, message: str, *, variables: tuple[str, ...] = (), about: Iterable[str] = ()) -> Finding:
+    def finding(
+        self, message: str, *, variables: tuple[str, ...] = (), about: Iterable[str] = (), chain: tuple[str, ...] = ()
+    ) -> Finding:
         """A finding; `about` is what tells it from others of this rule, whatever its message and its line."""
         parts = [self.code, *variables, *about]
         return Finding(
@@ -26,6 +28,7 @@ class Rule:
             variables=variables,
             message=f"{self.title}: {message}",
             fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16],
+            chain=chain,
         )
 
 

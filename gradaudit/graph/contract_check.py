@@ -1,0 +1,135 @@
+"""Holds a project's contracts against the verdicts, with the shortest evidence that the graph has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import groupby
+
+from gradaudit.graph.contracts import Breach, Contract, ContractsKept, Unmatched
+from gradaudit.graph.gradient_graph import PASSES, GradientGraph
+from gradaudit.graph.judgement import ObjectiveFacts
+from gradaudit.graph.verdicts import Verdict
+from gradaudit.spelling import nearest
+
+_SHOWN = 3
+
+
+class ContractCheck:
+    """Holds contracts against the verdicts; the graph gives the evidence.
+
+    `nodes` are those of the variables by path; `updated` the paths of those that the step updates.
+    """
+
+    def __init__(
+        self,
+        graph: GradientGraph,
+        objectives: Sequence[ObjectiveFacts],
+        verdicts: Sequence[Verdict],
+        nodes: Mapping[str, str],
+        updated: Collection[str],
+    ) -> None:
+        self._graph = graph
+        self._objectives = objectives
+        self._verdicts = verdicts
+        self._nodes = nodes
+        self._updated = updated
+
+    def of(self, contracts: Sequence[Contract]) -> ContractsKept:
+        """Which contracts are broken, which match nothing, and what is excused."""
+        breaches = [breach for contract in contracts for breach in self._breaches(contract)]
+        unmatched = [each for contract in contracts for each in self._unmatched(contract)]
+        excused = {
+            verdict.path: contract.reason or ""
+            for contract in contracts
+            if contract.kind == "may-be-disconnected"
+            for verdict in self._of(contract)
+        }
+        return ContractsKept(tuple(breaches), tuple(unmatched), excused)
+
+    def _of(self, contract: Contract) -> list[Verdict]:
+        return [verdict for verdict in self._verdicts if contract.matches(verdict.path)]
+
+    def _unmatched(self, contract: Contract) -> Iterator[Unmatched]:
+        paths = [verdict.path for verdict in self._verdicts]
+        for pattern in contract.variables:
+            if not any(fnmatchcase(path, pattern) for path in paths):
+                yield Unmatched(contract, f"no variable matches {pattern!r}{nearest(pattern, paths)}")
+        terms = list(dict.fromkeys(term.name for objective in self._objectives for term in objective.terms))
+        if contract.term is not None and not any(fnmatchcase(term, contract.term) for term in terms):
+            yield Unmatched(contract, f"no loss term matches {contract.term!r}{nearest(contract.term, terms)}")
+
+    def _breaches(self, contract: Contract) -> Iterator[Breach]:
+        if contract.kind == "must-train":
+            yield from self._not_trained(contract)
+        elif contract.kind == "must-not-flow":
+            yield from self._flowing(contract)
+        elif contract.kind == "frozen":
+            updated = [verdict.path for verdict in self._of(contract) if verdict.path in self._updated]
+            if updated:
+                chain = self._way(updated[0])
+                yield Breach(contract, tuple(updated), f"the step updates {_listed(updated)}{self._by(chain)}", chain)
+
+    def _not_trained(self, contract: Contract) -> Iterator[Breach]:
+        """One breach for each reason: variables that share a status and a cause stand together."""
+        lacking = [verdict for verdict in self._of(contract) if not self._trains(verdict, contract.term)]
+        for message, verdicts in groupby(lacking, lambda verdict: self._why_not(verdict, contract.term)):
+            members = list(verdicts)
+            paths = [verdict.path for verdict in members]
+            cause = members[0].cause
+            chain = self._way(paths[0]) if cause is None else cause.chain
+            yield Breach(contract, tuple(paths), f"{_listed(paths)} {message}{self._by(chain)}", chain)
+
+    def _trains(self, verdict: Verdict, term: str | None) -> bool:
+        if verdict.status not in ("connected", "participation-only"):
+            return False
+        if term is None:
+            return verdict.status == "connected"
+        return any(fnmatchcase(name, term) for name in verdict.terms)
+
+    def _why_not(self, verdict: Verdict, term: str | None) -> str:
+        if verdict.cause is not None:
+            return f"is {verdict.status}: {verdict.cause.message}"
+        if term is not None and verdict.status in ("connected", "participation-only"):
+            return f"gets a gradient from {', '.join(verdict.terms)} alone"
+        return f"is {verdict.status}"
+
+    def _flowing(self, contract: Contract) -> Iterator[Breach]:
+        for objective in self._objectives:
+            for term in objective.terms:
+                if contract.term is None or not fnmatchcase(term.name, contract.term):
+                    continue
+                pair = (objective.name, term.name)
+                reached = [verdict.path for verdict in self._of(contract) if pair in verdict.trained_by]
+                if reached:
+                    chain = self._graph.chains([term.node], window=objective.window, flows=PASSES).to(
+                        self._nodes[reached[0]]
+                    )
+                    message = f"a gradient flows from {term.name} to {_listed(reached)}{self._by(chain)}"
+                    yield Breach(contract, tuple(reached), message, chain)
+
+    def _way(self, path: str) -> tuple[str, ...]:
+        """The shortest way by which a gradient gets to a variable; empty if none does."""
+        node = self._nodes[path]
+        ways = [
+            chains.to(node)
+            for objective in self._objectives
+            if node in objective.watched
+            and (chains := self._graph.chains([objective.node], window=objective.window, flows=PASSES)).reaches(node)
+        ]
+        return min(ways, key=len, default=())
+
+    def _by(self, chain: Sequence[str]) -> str:
+        """The terms, layers and variables along a chain, in words."""
+        places: list[str] = []
+        for node in chain:
+            facts = self._graph.facts(node)
+            place = facts.get("path") or facts["layer"] or (facts.get("label") if facts["kind"] == "term" else None)
+            if place and place not in places[-1:]:
+                places.append(place)
+        return f", by way of {' > '.join(places)}" if places else ""
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"{', '.join(paths[:_SHOWN])}{more}"
