@@ -381,14 +381,16 @@ def _write_folder(
 def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
     from gradaudit.output import file_names, write_file
     from gradaudit.reports.json_report import render_json
-    from gradaudit.reports.matrix import render_matrix
+    from gradaudit.reports.matrix import render_matrix, render_scenarios
     from gradaudit.reports.picture import draw, render_picture
     from gradaudit.reports.terminal import render_text
     from gradaudit.reports.wording import name
 
     names = [name(audit) for audit in report.audits]
-    stems = file_names(names)
+    _, *stems = file_names(["scenarios", *names])
     write_file(folder / "report.json", render_json(report).encode())
+    if len(names) > 1:
+        write_file(folder / "scenarios.csv", render_scenarios(report).encode())
     for audit, stem in zip(report.audits, stems, strict=True):
         show(name(audit), "draw")
         dot = draw(audit)

@@ -13,7 +13,8 @@ import pytest
 
 from gradaudit import audit
 from gradaudit.config import read_project
-from gradaudit.graph.report import Audit
+from gradaudit.graph.report import Audit, Report
+from gradaudit.reports.terminal import render_text
 from xtts.subject import subject
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,6 +146,30 @@ def test_the_six_outputs_of_the_seed_are_what_is_suggested() -> None:
     assert {path for output in found.outputs for path in output.covers} == NEVER_LEARNING
     assert found.checked is not None
     assert (found.checked["disconnected"], found.checked["participation-only"]) == (0, 18)
+
+
+@pytest.fixture(scope="module")
+def side_by_side() -> dict[str, Audit]:
+    return {name: audited(name) for name in ("comprehensive", "minimal", "minimal-unpatched")}
+
+
+def test_the_18_are_connected_with_all_targets_participate_with_few_and_are_lost_without_the_patch(
+    side_by_side: dict[str, Audit],
+) -> None:
+    *rows, others = Report({}, {}, tuple(side_by_side.values())).scenarios
+    assert {row.statuses for row in rows} == {("connected", "participation-only", "disconnected")}
+    assert {frozenset(row.variables) for row in rows} == set(map(frozenset, GROUPS.values()))
+    assert others.statuses == ("connected",) * 3
+    assert set(others.variables).isdisjoint(NEVER_LEARNING)
+    assert not any(row.never_connected for row in (*rows, others))
+
+
+def test_the_18_are_connected_in_no_scenario_where_no_scenario_has_all_targets(
+    side_by_side: dict[str, Audit],
+) -> None:
+    report = Report({}, {}, (side_by_side["minimal"], side_by_side["minimal-unpatched"]))
+    assert {path for row in report.scenarios if row.never_connected for path in row.variables} == NEVER_LEARNING
+    assert "\n18 variables are connected in no scenario:\n" in render_text(report)
 
 
 def test_frozen_heads_are_listed_as_frozen_and_nothing_else_is_wrong() -> None:

@@ -10,6 +10,7 @@ import networkx
 
 from gradaudit.graph.coverage import NOTHING_TO_COVER, Coverage
 from gradaudit.graph.participation_cost import ParticipationCost
+from gradaudit.graph.scenarios import ScenarioRow, scenario_rows
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.graph.verdicts import STATUSES, Cause, Finding, Group, Objective, Source, Status, Verdict
 
@@ -44,6 +45,11 @@ class Audit:
     weights_allocated: bool = True
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     """Wall time of each phase: build, trace, analyse."""
+
+    @property
+    def name(self) -> str:
+        """What one calls the audit among others of the same report."""
+        return self.scenario or self.subject
 
     def count(self, status: Status) -> int:
         """How many variables have this status."""
@@ -83,14 +89,22 @@ class Report:
     environment: dict[str, str]
     audits: tuple[Audit, ...]
 
+    @property
+    def scenarios(self) -> tuple[ScenarioRow, ...]:
+        """The variables of all audits with their status in each, as rows of a table."""
+        return scenario_rows([audit.variables for audit in self.audits], [audit.groups for audit in self.audits])
+
     def to_dict(self) -> dict[str, Any]:
-        """The whole JSON report."""
-        return {
+        """The whole JSON report; `scenarios` is in one of several audits."""
+        content = {
             "schema": SCHEMA,
             "tool": self.tool,
             "environment": self.environment,
             "audits": [audit.to_dict() for audit in self.audits],
         }
+        if len(self.audits) > 1:
+            content["scenarios"] = _scenarios([audit.name for audit in self.audits], self.scenarios)
+        return content
 
 
 def _objective(objective: Objective) -> dict[str, Any]:
@@ -214,6 +228,21 @@ def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
         ],
         "beyond": list(suggestion.beyond),
         "checked": None if suggestion.checked is None else dict(suggestion.checked),
+    }
+
+
+def _scenarios(names: list[str], rows: tuple[ScenarioRow, ...]) -> dict[str, Any]:
+    return {
+        "names": names,
+        "rows": [
+            {
+                "layer": row.layer,
+                "variables": list(row.variables),
+                "statuses": list(row.statuses),
+                "never_connected": row.never_connected,
+            }
+            for row in rows
+        ],
     }
 
 

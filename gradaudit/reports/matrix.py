@@ -1,11 +1,11 @@
-"""The matrix of variables and loss terms, as CSV: one row for each variable, one column for each term."""
+"""The matrices as CSV, a row for each variable: the loss terms of an audit, and the statuses in several audits."""
 
 from __future__ import annotations
 
 import csv
 import io
 
-from gradaudit.graph.report import Audit
+from gradaudit.graph.report import Audit, Report
 from gradaudit.reports.inert import inert
 
 
@@ -23,4 +23,15 @@ def render_matrix(audit: Audit) -> str:
     for verdict in audit.variables:
         cells = [int(column in verdict.trained_by) for column in columns]
         rows.writerow([inert(verdict.path), verdict.status, verdict.tape, *cells])
+    return file.getvalue()
+
+
+def render_scenarios(report: Report) -> str:
+    """The status of each variable in each audit; nothing stands where the audit has no such variable."""
+    statuses = [{verdict.path: verdict.status for verdict in audit.variables} for audit in report.audits]
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(["variable", *(inert(audit.name) for audit in report.audits)])
+    for path in dict.fromkeys(path for audit in statuses for path in audit):
+        rows.writerow([inert(path), *(audit.get(path) for audit in statuses)])
     return file.getvalue()

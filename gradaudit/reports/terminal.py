@@ -15,6 +15,7 @@ from gradaudit.graph.verdicts import STATUSES, Finding, Objective, Term
 from gradaudit.reports import wording
 from gradaudit.reports.console import WIDEST, card, printed
 from gradaudit.reports.inert import inert
+from gradaudit.reports.scenario_table import scenario_table
 
 COST_RULE = "GA401"
 """What it says is told in a card of its own."""
@@ -37,7 +38,7 @@ def render_text(
     columns = min(width, WIDEST)
     sections = [_section(audit, paths.get(wording.name(audit)), columns) for audit in report.audits]
     if len(report.audits) > 1:
-        sections.append(_scenarios(report))
+        sections.append(_scenarios(report, columns))
     ruler = "\n\n" + "─" * columns + "\n\n"
     return ruler.join(printed(section, color=color, width=columns) for section in sections) + "\n"
 
@@ -192,8 +193,8 @@ def _how(audit: Audit) -> str:
     return f"Traced in {sum(audit.seconds.values()):.1f} s, {weights}."
 
 
-def _scenarios(report: Report) -> Group:
-    """One row per audit and one column per status that occurs."""
+def _scenarios(report: Report, columns: int) -> Group:
+    """One row per audit and one column per status that occurs; then the variables, and their status in each audit."""
     shown = [status for status in STATUSES if any(audit.count(status) for audit in report.audits)]
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="label")
     table.add_column("scenario", overflow="fold")
@@ -203,4 +204,7 @@ def _scenarios(report: Report) -> Group:
     for audit in report.audits:
         counts = [Text(str(audit.count(status) or "-"), status if audit.count(status) else "aside") for status in shown]
         table.add_row(Text(inert(wording.name(audit))), Text(str(len(audit.variables))), *counts)
-    return Group(Text(f"{len(report.audits)} audits", "title"), Text(), Padding(table, (0, 0, 0, 2)))
+    counts_table = Padding(table, (0, 0, 0, 2))
+    return Group(
+        Text(f"{len(report.audits)} audits", "title"), Text(), counts_table, Text(), scenario_table(report, columns)
+    )

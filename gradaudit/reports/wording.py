@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.report import Audit
+from gradaudit.graph.scenarios import ScenarioRow
 from gradaudit.graph.suggestion import WEIGHT, Suggestion
 from gradaudit.graph.verdicts import STATUSES, Block, Finding, Group, Source, Status, Term, Verdict
 
@@ -40,7 +41,7 @@ def title(audit: Audit) -> str:
 
 def name(audit: Audit) -> str:
     """What one calls the audit among others of the same report."""
-    return audit.scenario or audit.subject
+    return audit.name
 
 
 def headline(audit: Audit) -> str:
@@ -114,6 +115,18 @@ def other_findings(audit: Audit) -> tuple[Finding, ...]:
     """The findings that no group tells already: rules on terms, layers and optimizers."""
     told = {(group.rule, frozenset(group.variables)) for group in audit.groups}
     return tuple(finding for finding in audit.findings if (finding.rule, frozenset(finding.variables)) not in told)
+
+
+def scenarios_headline(rows: Sequence[ScenarioRow]) -> str:
+    """How many variables no scenario trains, or that each is trained in at least one."""
+    never = sum(len(row.variables) for row in rows if row.never_connected)
+    frozen = sum(len(row.variables) for row in rows if row.always("frozen"))
+    if never:
+        return f"{counted(never, 'variable')} {_plural(never, 'is', 'are')} connected in no scenario:"
+    if all(row.always("frozen") for row in rows):
+        return "No scenario trains anything"
+    exception = f", but for {frozen} that {_plural(frozen, 'is', 'are')} always frozen" if frozen else ""
+    return f"Every variable is connected in at least one scenario{exception}"
 
 
 def cover_headline(audit: Audit) -> str:

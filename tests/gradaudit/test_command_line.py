@@ -184,6 +184,7 @@ def test_a_report_folder_holds_every_format_and_the_pictures_of_each_audit(toy: 
         *[f"both.{ending}" for ending in ("csv", "dot", "png", "svg")],
         *[f"one.{ending}" for ending in ("csv", "dot", "png", "svg")],
         *[f"report.{ending}" for ending in ("json", "txt")],
+        "scenarios.csv",
     ]
     assert str(Path("reports", "one.svg")) in ended.output
     assert (toy / "reports" / "one.png").read_bytes().startswith(b"\x89PNG")
@@ -195,8 +196,22 @@ def test_a_report_folder_holds_every_format_and_the_pictures_of_each_audit(toy: 
         "right/kernel,disconnected,none,0",
         "right/bias,disconnected,none,0",
     ]
+    header, *rows = (toy / "reports" / "scenarios.csv").read_text("utf-8").splitlines()
+    assert header == "variable,both,one"
+    assert rows[-1] == "right/bias,connected,disconnected"
     assert len(json.loads((toy / "reports" / "report.json").read_text("utf-8"))["audits"]) == 2
     assert "reports" not in (toy / "reports" / "report.txt").read_text("utf-8")
+
+
+def test_one_audit_has_no_file_of_scenarios_and_one_of_that_name_keeps_its_own(toy: Path, command: Command):
+    command("trace", "toy.py:healthy", "--report", "single")
+    assert not (toy / "single" / "scenarios.csv").exists()
+
+    with (toy / "gradaudit.toml").open("a") as file:
+        file.write('[[gradaudit.scenario]]\nname = "scenarios"\n')
+    command("trace", "--report", "reports")
+    assert (toy / "reports" / "scenarios.csv").read_text("utf-8").startswith("variable,both,one,scenarios\n")
+    assert (toy / "reports" / "scenarios-2.csv").read_text("utf-8").startswith("variable,status,tape,")
 
 
 def test_a_hostile_scenario_stays_in_the_report_folder(toy: Path, command: Command):
