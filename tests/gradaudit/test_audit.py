@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -495,3 +496,27 @@ def test_replicas_may_reduce_among_themselves() -> None:
     # Devices are set up before TensorFlow is used at all.
     done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[('used', 'connected'), ('unused', 'disconnected')]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (tf.round, "every path to the loss crosses Round, which passes no gradient"),
+        (tf.math.ceil, "the shortest path to the loss crosses Ceil, which passes no gradient"),
+    ],
+    ids=["one op", "two ops"],
+)
+def test_a_message_claims_no_more_than_is_true_of_every_path(second: Callable[..., tf.Tensor], message: str) -> None:
+    def build() -> Subject:
+        a = tf.Variable(lambda: tf.ones([8, 8]), name="a")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.tanh(tf.round(x @ a))) + tf.reduce_mean(second(x @ a))
+            tape.gradient(loss, a)
+
+        return Subject(step, [tf.TensorSpec((4, 8))], variables=[a])
+
+    (verdict,) = audit(build).variables
+    assert verdict.cause is not None
+    assert verdict.cause.message == message
