@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -28,6 +28,8 @@ class Edges:
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Matrix] = {}
+        self.strays: dict[int, Any] = {}
+        """Ops, by id, that were made in graphs of the user's when their gradients were asked for, and feed nothing."""
 
     def of(self, op: Any, values: Sequence[Value | None]) -> Matrix:
         """What a gradient does between each output and each input of `op`. Not for calls and loops.
@@ -44,10 +46,39 @@ class Edges:
         signature = _signature(op, values)
         matrix = self._known.get(signature) if signature else None
         if matrix is None:
-            matrix = _asked(op, values)
+            matrix = self._asked(op, values)
             if signature:
                 self._known[signature] = matrix
         return matrix
+
+    def _asked(self, op: Any, values: Sequence[Value | None]) -> Matrix:
+        try:
+            gradient_function = ops.get_gradient_function(op)
+        except LookupError:
+            return _everywhere(op, "opaque")
+        if gradient_function is None:
+            return _everywhere(op, "blocked")
+        with op.graph.as_default():
+            scratch = func_graph.FuncGraph("gradient")
+        try:
+            arriving, leaving = _called(gradient_function, op, scratch)
+        except Exception:  # noqa: BLE001  # a user's custom gradient may raise anything
+            if not has_custom_gradient(op):
+                return _everywhere(op, "opaque")
+            return self._asked_in_place(gradient_function, op)
+        return _matrix(op, arriving, leaving, _folded(scratch, op, values))
+
+    def _asked_in_place(self, gradient_function: Callable[..., Any], op: Any) -> Matrix:
+        """Ask a custom gradient that works in no graph but that of its op, as one that recomputes another one."""
+        before = len(op.graph.get_operations())
+        try:
+            arriving, leaving = _called(gradient_function, op, op.graph)
+        except Exception:  # noqa: BLE001
+            # TensorFlow would fail in the same place: whether a gradient passes cannot be known.
+            return _everywhere(op, "opaque")
+        finally:
+            self.strays.update((id(stray), stray) for stray in op.graph.get_operations()[before:])
+        return _matrix(op, arriving, leaving, {})
 
 
 def carries_gradient(tensor: Any) -> bool:
@@ -82,24 +113,15 @@ def _signature(op: Any, values: Sequence[Value | None]) -> tuple[object, ...] | 
     )
 
 
-def _asked(op: Any, values: Sequence[Value | None]) -> Matrix:
-    try:
-        gradient_function = ops.get_gradient_function(op)
-    except LookupError:
-        return _everywhere(op, "opaque")
-    if gradient_function is None:
-        return _everywhere(op, "blocked")
-    with op.graph.as_default():
-        scratch = func_graph.FuncGraph("gradient")
-    with scratch.as_default():
+def _called(gradient_function: Callable[..., Any], op: Any, graph: Any) -> tuple[list[Any], list[Any]]:
+    """What a gradient function is given for each output of `op`, and what it returns for each input."""
+    with graph.as_default():
         arriving = [_placeholder(output) for output in op.outputs]
-        try:
-            leaving = gradient_function(op, *arriving)
-        except Exception:  # noqa: BLE001  # a user's custom gradient may raise anything
-            # TensorFlow would fail in the same place: whether a gradient passes cannot be known.
-            return _everywhere(op, "opaque")
-    leaving = list(leaving) if isinstance(leaving, (list, tuple)) else [leaving]
-    known = _folded(scratch, op, values)
+        leaving = gradient_function(op, *arriving)
+    return arriving, list(leaving) if isinstance(leaving, (list, tuple)) else [leaving]
+
+
+def _matrix(op: Any, arriving: list[Any], leaving: list[Any], known: dict[tuple[int, int], Value]) -> Matrix:
     columns = [
         _column(op, gradient, arriving, tensor, known) for gradient, tensor in zip(leaving, op.inputs, strict=True)
     ]

@@ -138,7 +138,7 @@ class Opening:
             if value is not None:
                 self._root.values[id(internal.op)] = value
         for op in operations[done:]:
-            if id(op) not in self._trace.gradient_calls.checks:
+            if not self._is_stray(op):
                 self._add(self._root, op)
         # What a custom gradient calls while it is asked is no output of the user's model.
         del self._trace.origins.outputs[outputs_before:]
@@ -502,9 +502,13 @@ class Opening:
             if argument in self._values and (kept is None or kept[position]):
                 inner.values[id(placeholder.op)] = self._values[argument]
         for op in operations:
-            if id(op) not in self._trace.gradient_calls.checks:
+            if not self._is_stray(op):
                 self._add(inner, op)
         return inner
+
+    def _is_stray(self, op: Any) -> bool:
+        """Whether an op was made by an audit that asked TensorFlow for a gradient, and not by the step."""
+        return id(op) in self._trace.gradient_calls.checks or id(op) in self._edges.strays
 
     def _bind_all(self, body: Any, calls: Sequence[Sequence[str]]) -> None:
         """Bind the inputs of a body that stands in the root frame to what any of its calls passes into it."""

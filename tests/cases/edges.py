@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from gradaudit import Subject
-from tests.cases.case import case, descend, weight
+from tests.cases.case import DATA, apply, case, descend, weight
 
 
 @case(connected="a", disconnected="b", tape={"b": "none"}, cause={"b": ("never-read", None)})
@@ -228,3 +228,31 @@ def a_buffer_of_any_shape() -> Subject:
 def a_table_of_any_length() -> Subject:
     table = tf.Variable(tf.ones([8, 16]), shape=[None, 16], name="table")
     return descend(lambda x: tf.reduce_sum(x * tf.gather(table, [0, 3, 3, 7])), [table])
+
+
+@case(
+    connected="a",
+    disconnected="b",
+    tape={"b": "zeros"},
+    cause={"b": ("blocked", "IdentityN")},
+    changes={"b": False},
+)
+def a_recomputed_layer_inside_another_one_that_hands_on_what_it_took_from_outside() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        size = tf.reduce_sum(x)
+        with tf.GradientTape() as tape:
+
+            def outer(x):
+                def inner(size, table):
+                    return size, tf.stack([size, 1.0, table[0, 0]])
+
+                tf.recompute_grad(inner)(size, b)
+                tf.recompute_grad(inner)(size, 2.0 * b)
+                return tf.tanh(x @ a)
+
+            loss = tf.reduce_sum(tf.recompute_grad(outer)(x))
+        apply(tape.gradient(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA])

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradaudit import audit
 from gradaudit.graph.verdicts import Verdict
-from tests.fuzz.oracle import Gradient, Numbers, Refused, explained
+from tests.fuzz.oracle import Gradient, Numbers, Refused, explained, require_traceable
 from tests.fuzz.program import Program
 
 _HAS_GRADIENT = ("connected", "participation-only", "not-updated", "untracked")
@@ -74,6 +74,7 @@ def _compare(program: Program, outcome: Outcome) -> None:
     try:
         verdicts = {verdict.path: verdict for verdict in audit(names["build"]).variables}  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  # whatever it is, TensorFlow itself traced and ran this program
+        require_traceable(names["build"])
         outcome.disagreements.append(
             Disagreement("crash", "", f"{type(error).__name__}: {error}", "traces and runs it")
         )

@@ -134,6 +134,19 @@ class Numbers:
         return tf.constant(self._numbers.normal(scale=scale, size=shape), dtype)
 
 
+def require_traceable(build: Callable[[], Any]) -> None:
+    """Check that TensorFlow can trace a step as it is: compiled functions are run as plain ones here.
+
+    Raises:
+        Refused: it cannot, as where it differentiates a compiled slice twice.
+    """
+    subject = build()
+    try:
+        tf.function(subject.step, autograph=False).get_concrete_function(*subject.inputs)
+    except Exception as error:
+        raise Refused from error
+
+
 class _Hooks:
     """The functions that a loosened program calls."""
 
