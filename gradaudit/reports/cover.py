@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from gradaudit.graph.coverage import TermCoverage
+from gradaudit.graph.participation_measured import MeasuredParticipation, MeasuredTerm
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.reports import wording
@@ -39,10 +41,14 @@ def _section(audit: Audit, columns: int) -> Group:
             parts += [Text(), group_entry(audit, group, columns)]
     for entry in cost_cards(audit):
         parts += [Text(), entry]
+    if audit.measured is not None:
+        parts += [Text(), *_measured(audit.measured)]
     if audit.suggestion is not None:
         parts += [Text(), *_suggestion(audit, audit.suggestion)]
     elif answer.uncovered:
         parts += [Text(), Text("--suggest looks for the outputs that would cover them.", "aside")]
+    if audit.notes:
+        parts += [Text(), *(Text(f"Note: {inert(note)}", "aside") for note in audit.notes)]
     return Group(*parts)
 
 
@@ -65,6 +71,39 @@ def _term(term: TermCoverage) -> Group:
     weight = f"weight {wording.weight_of(term.weight)}, covers {len(term.covers) + len(term.silences)}"
     right = Text.assemble((weight, "aside"), ("  GA402", "warning") if term.covers_nothing_new else "")
     return card(Text(inert(term.name), "participation-only"), right, facts)
+
+
+def _measured(found: MeasuredParticipation) -> Iterator[RenderableType]:
+    under = f" under {inert(found.optimizer)}" if found.optimizer else ""
+    yield Text(f"Measured over {wording.counted(found.steps, 'step')}{under}, on {found.data}", "title")
+    yield Text()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="label")
+    table.add_column("term", overflow="fold")
+    for title in ("kernels moved", "without", "output power", "without"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for term in found.terms:
+        table.add_row(Text(inert(term.name), "participation-only"), *map(Text, _measured_term(term)))
+    yield Padding(table, (0, 0, 0, 2))
+    if found.trained:
+        yield Text()
+        worst = f"; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}" if found.worst else ""
+        yield Text(
+            f"The {wording.counted(found.trained, 'variable')} that task terms train end up "
+            f"{wording.share(found.difference[-1])} apart{worst}."
+        )
+
+
+def _measured_term(term: MeasuredTerm) -> tuple[str, ...]:
+    """The cells of a term's row: what moved, and the power before and after, with the term and without."""
+    return (
+        wording.share(term.change.with_terms[-1]),
+        wording.share(term.change.without[-1]),
+        *(f"{_number(power[0])} → {_number(power[-1])}" for power in (term.power.with_terms, term.power.without)),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _suggestion(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
