@@ -255,7 +255,9 @@ def cover(
     from gradaudit.reports.cover import render_cover
 
     if terms and probe is not None:
-        raise click.UsageError("--term and --probe: a term that is given as an expression is in no step that could run.")
+        raise click.UsageError(
+            "--term cannot be measured with --probe: a term that is given so is in no step that could run."
+        )
     runs = _runs(subject, config, scenarios, overrides, ())
     _require_writable(output, folder)
     require_tensorflow()

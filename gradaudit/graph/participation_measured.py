@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Curves:
-    """A quantity at each recorded step, in the run with the terms and in the one without; None where it is not known."""
+    """A quantity at each recorded step, with the terms and without them; None where it is not known."""
 
     with_terms: tuple[float | None, ...]
     without: tuple[float | None, ...]

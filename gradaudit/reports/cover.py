@@ -77,20 +77,29 @@ def _measured(found: MeasuredParticipation) -> Iterator[RenderableType]:
     under = f" under {inert(found.optimizer)}" if found.optimizer else ""
     yield Text(f"Measured over {wording.counted(found.steps, 'step')}{under}, on {found.data}", "title")
     yield Text()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="label")
-    table.add_column("term", overflow="fold")
+    scope, names = _below_one_scope([term.name for term in found.terms])
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="label")
+    table.add_column(inert(scope), overflow="fold")
     for title in ("kernels moved", "without", "output power", "without"):
         table.add_column(title, justify="right", no_wrap=True)
-    for term in found.terms:
-        table.add_row(Text(inert(term.name), "participation-only"), *map(Text, _measured_term(term)))
+    for name, term in zip(names, found.terms, strict=True):
+        table.add_row(Text(inert(name), "participation-only"), *map(Text, _measured_term(term)))
     yield Padding(table, (0, 0, 0, 2))
     if found.trained:
         yield Text()
-        worst = f"; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}" if found.worst else ""
-        yield Text(
-            f"The {wording.counted(found.trained, 'variable')} that task terms train end up "
-            f"{wording.share(found.difference[-1])} apart{worst}."
-        )
+        apart = wording.share(found.difference[-1])
+        sentence = f"The {wording.counted(found.trained, 'variable')} that task terms train end up {apart} apart"
+        if found.worst is not None:
+            sentence += f"; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}"
+        yield Text(f"{sentence}.")
+
+
+def _below_one_scope(terms: Sequence[str]) -> tuple[str, list[str]]:
+    """The scope that all terms stand in, and what they are called in it; "term" and the whole names if none is."""
+    scopes = {term.partition("/")[0] for term in terms}
+    if len(scopes) == 1 and all("/" in term for term in terms):
+        return f"{scopes.pop()}/", [term.partition("/")[2] for term in terms]
+    return "term", list(terms)
 
 
 def _measured_term(term: MeasuredTerm) -> tuple[str, ...]:

@@ -23,6 +23,10 @@ def render_participation(measured: MeasuredParticipation, title: str) -> bytes:
     moved, power, apart = figure.subplots(3, 1, sharex=True)
     _draw(moved, measured, [term.change for term in measured.terms])
     moved.set_ylabel("kernels moved,\npart of their first norm")
+    if not any(value for term in measured.terms for value in term.change.without):
+        moved.text(
+            0.99, 0.04, "without the terms: 0 throughout", ha="right", transform=moved.transAxes, fontsize="small"
+        )
     _draw(power, measured, [term.power for term in measured.terms])
     power.set_ylabel("output power,\nmean square")
     _draw_line(apart, measured.recorded, measured.difference, _COLOURS[6], "-")
@@ -33,7 +37,7 @@ def render_participation(measured: MeasuredParticipation, title: str) -> bytes:
     figure.suptitle(f"{title}: {measured.steps:,} steps{under}", parse_math=False)
     _name_lines(moved, [term.name for term in measured.terms])
     together = Line2D([], [], color=_COLOURS[6]), Line2D([], [], color=_COLOURS[7])
-    apart.legend(together, ["all together", "the worst single one"], fontsize="small", frameon=False)
+    apart.legend(together, ["all together", "the one that ends furthest apart"], fontsize="small", frameon=False)
     for axes in (moved, power, apart):
         axes.grid(alpha=0.3)
         axes.margins(x=0.01)

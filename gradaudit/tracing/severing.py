@@ -6,15 +6,20 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import record
+from tensorflow.python.eager import backprop, record
 from tensorflow.python.framework import func_graph
+from tensorflow.python.ops import gradients_util
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.scope_names import ScopeNames, participation_name
 
-_SUMS = frozenset({"AddV2", "Add", "AddN", "Sub", "Pack", "Identity", "Reshape", "Squeeze", "ExpandDims", "Cast"})
-"""Ops by which a term gets into the loss: in a participation scope too, what they hand on is not all participation."""
+_SUMS = frozenset({"AddV2", "Add", "AddN", "Sub", "Pack"})
+"""Ops by which a term gets into the loss: in a participation scope too, what they add up is not all participation."""
+_OF_SUMS = frozenset(
+    {"Sum", "Mean", "Neg", "RealDiv", "Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "CheckNumerics"}
+)
+"""Ops that may stand between such a sum and the next."""
 _BACKWARD = frozenset({"gradient_tape", "gradients"})
 """Scopes in which TensorFlow differentiates, below which the scopes of the forward pass are repeated."""
 _OWN_SCOPE = "participation_measured/"
@@ -39,6 +44,8 @@ class ParticipationTerms:
     def install(self, patches: Patches) -> None:
         """Begin to see to them."""
         patches.wrap(func_graph.FuncGraph, "_create_op_internal", self._create_op)
+        patches.wrap(backprop.GradientTape, "gradient", self._differentiate)
+        patches.wrap(gradients_util, "_GradientsHelper", self._differentiate_symbolically)
         self._scope_names.install(patches)
 
     def power(self, term: str) -> float | None:
@@ -64,6 +71,19 @@ class ParticipationTerms:
             finally:
                 self._is_own = False
         return original(graph, op_type, inputs, dtypes, input_types, name, *others, **options)
+
+    def _differentiate(self, original: Callable[..., Any], tape: Any, target: Any, *others: Any, **options: Any) -> Any:
+        return original(tape, tf.nest.map_structure(self._as_target, target), *others, **options)
+
+    def _differentiate_symbolically(self, original: Callable[..., Any], ys: Any, *others: Any, **options: Any) -> Any:
+        # TensorFlow itself passes the graph to differentiate, a user never does.
+        is_users = options.get("src_graph") is None
+        return original(tf.nest.map_structure(self._as_target, ys) if is_users else ys, *others, **options)
+
+    def _as_target(self, tensor: Any) -> Any:
+        """What is differentiated in place of a loss: of one that is a participation term itself, nothing."""
+        is_term = self._severed and self._term_of(tensor) is not None
+        return _stopped(tensor) if is_term and not _is_sum(tensor.op.type, tensor.op.inputs) else tensor
 
     def _handed_on(self, graph: Any, op_type: str, inputs: Sequence[Any], term: str | None) -> list[Any]:
         """The inputs that an op in the scope of `term`, or in none, is to have."""
@@ -96,7 +116,7 @@ class ParticipationTerms:
         self._seen[id(graph), term] = graph
         if term not in self._powers:
             with tf.init_scope():
-                # Made past the creators of variables: those of a `tf.function` let none be made when it is traced again.
+                # Past the creators of variables: those of a `tf.function` let none be made when it is traced again.
                 self._powers[term] = ResourceVariable(float("nan"), trainable=False)
         with record.stop_recording(), tf.name_scope(_OWN_SCOPE):
             numbers = tf.cast(tf.abs(tensor), tf.float32)
@@ -112,9 +132,10 @@ def _scope(graph: Any, name: str | None) -> str:
 
 
 def _is_sum(op_type: str, inputs: Sequence[Any]) -> bool:
-    if op_type == "Sum":  # of numbers that were put side by side first
-        return bool(tf.is_symbolic_tensor(inputs[0]) and inputs[0].op.type == "Pack")
-    return op_type in _SUMS
+    """Whether an op adds up, or is all that becomes of what was added up."""
+    if op_type not in _OF_SUMS:
+        return op_type in _SUMS
+    return bool(tf.is_symbolic_tensor(inputs[0])) and _is_sum(inputs[0].op.type, inputs[0].op.inputs)
 
 
 def _has_gradient(tensor: Any) -> bool:
