@@ -271,7 +271,8 @@ def test_batches_that_can_be_read_only_once_are_told_of() -> None:
 def test_a_task_that_is_computed_inside_a_participation_term_is_not_called_its_effect() -> None:
     def add(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
         with tf.name_scope(SCOPE):
-            return tf.math.divide_no_nan(loss + power(outputs["b"]) + power(free), 2.0)
+            quotient = tf.math.divide_no_nan(loss + power(free), 2.0)
+        return quotient + tf.reduce_mean(tf.square(outputs["b"] - 1.0))
 
     with pytest.raises(TraceError, match="add them to the loss outside of it"):
         audit(losses_of(add), measure=2)
