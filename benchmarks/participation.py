@@ -36,9 +36,10 @@ class Row:
     settings: tuple[str, ...]
 
 
+ADAMW = Row("AdamW", ('optimizer.name="adamw"', "optimizer.learning_rate=1e-3"))
 ROWS = (
     Row("Adam", ('optimizer.name="adam"', "optimizer.learning_rate=1e-3")),
-    Row("AdamW", ('optimizer.name="adamw"', "optimizer.learning_rate=1e-3")),
+    ADAMW,
     Row("SGD at 1e-2", ('optimizer.name="sgd"', "optimizer.learning_rate=1e-2")),
     Row(
         "Adam, terms of 1e-12",
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2000, help="of each run (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of model and batches")
     parser.add_argument("--output", type=Path, help="write the tables there too, as Markdown")
+    parser.add_argument("--plot", type=Path, help="write a plot of AdamW with the first seed there, as PNG")
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     found = {row: [measured(row, seed, given.steps) for seed in given.seeds] for row in ROWS}
@@ -60,6 +62,10 @@ def main() -> int:
     print(text, end="")
     if given.output is not None:
         given.output.write_text(text, "utf-8")
+    if given.plot is not None:
+        from gradaudit.reports.participation_plot import render_participation
+
+        given.plot.write_bytes(render_participation(found[ADAMW][0], f"XTTS tiny, {SCENARIO}"))
     return 0
 
 

@@ -267,9 +267,10 @@ def cover(
     with _standard_output_kept_clean(), _progress() as show:
         outcomes = [_attempt(run, show, terms=terms, suggest=suggest, measure=probe or 0) for run in runs]
         audits = [audit for audit in outcomes if audit is not None]
-        _, mishap = _write_folder(_report(audits), folder, show, _cover_written) if audits else ({}, None)
+        report = _report(audits)
+        plots, mishap = _write_folder(report, folder, show, _plots_written) if audits else ({}, None)
     if audits:
-        _deliver(_report(audits), form, output, render_cover)
+        _deliver(report, form, output, partial(render_cover, plots=plots))
     if mishap is not None:
         raise mishap
     if len(audits) < len(runs):
@@ -429,23 +430,23 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
     return {audit: str(folder / picture) for audit, picture in beside.items()}
 
 
-def _cover_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
+def _plots_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
     from gradaudit.output import file_names, write_file
     from gradaudit.reports.cover import render_cover
     from gradaudit.reports.json_report import render_json
     from gradaudit.reports.wording import name, title
 
+    beside = {}
     write_file(folder / "cover.json", render_json(report).encode())
-    write_file(folder / "cover.txt", render_cover(report, color=False, width=PIPED_WIDTH).encode())
-    plots = {}
     for audit, stem in zip(report.audits, file_names(map(name, report.audits)), strict=True):
         if audit.measured is not None:
             from gradaudit.reports.participation_plot import render_participation
 
             show(name(audit), "draw")
-            plots[name(audit)] = str(folder / f"{stem}-participation.png")
-            write_file(Path(plots[name(audit)]), render_participation(audit.measured, title(audit)))
-    return plots
+            beside[name(audit)] = f"{stem}-participation.png"
+            write_file(folder / beside[name(audit)], render_participation(audit.measured, title(audit)))
+    write_file(folder / "cover.txt", render_cover(report, color=False, width=PIPED_WIDTH, plots=beside).encode())
+    return {audit: str(folder / plot) for audit, plot in beside.items()}
 
 
 def _deliver(report: Report, form: str, output: Path | None, render: Callable[..., str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -22,15 +22,20 @@ _SHOWN_MEMBERS = 8
 _SHOWN_LAYERS = 12
 
 
-def render_cover(report: Report, *, color: bool = False, width: int = 100) -> str:
-    """The report for a person at a terminal `width` columns wide."""
+def render_cover(
+    report: Report, *, color: bool = False, width: int = 100, plots: Mapping[str, str] | None = None
+) -> str:
+    """The report for a person at a terminal `width` columns wide.
+
+    `plots` holds for the name of an audit's scenario (or subject) the path of the plot of what was measured.
+    """
     columns = min(width, WIDEST)
-    sections = [_section(audit, columns) for audit in report.audits]
+    sections = [_section(audit, (plots or {}).get(wording.name(audit)), columns) for audit in report.audits]
     ruler = "\n\n" + "─" * columns + "\n\n"
     return ruler.join(printed(section, color=color, width=columns) for section in sections) + "\n"
 
 
-def _section(audit: Audit, columns: int) -> Group:
+def _section(audit: Audit, plot: str | None, columns: int) -> Group:
     answer = audit.coverage
     parts: list[RenderableType] = [heading(audit), Text(), _headline(audit)]
     for term in answer.terms:
@@ -42,7 +47,7 @@ def _section(audit: Audit, columns: int) -> Group:
     for entry in cost_cards(audit):
         parts += [Text(), entry]
     if audit.measured is not None:
-        parts += [Text(), *_measured(audit.measured)]
+        parts += [Text(), *_measured(audit.measured, plot)]
     if audit.suggestion is not None:
         parts += [Text(), *_suggestion(audit, audit.suggestion)]
     elif answer.uncovered:
@@ -73,7 +78,7 @@ def _term(term: TermCoverage) -> Group:
     return card(Text(inert(term.name), "participation-only"), right, facts)
 
 
-def _measured(found: MeasuredParticipation) -> Iterator[RenderableType]:
+def _measured(found: MeasuredParticipation, plot: str | None) -> Iterator[RenderableType]:
     under = f" under {inert(found.optimizer)}" if found.optimizer else ""
     yield Text(f"Measured over {wording.counted(found.steps, 'step')}{under}, on {found.data}", "title")
     yield Text()
@@ -92,6 +97,8 @@ def _measured(found: MeasuredParticipation) -> Iterator[RenderableType]:
         if found.worst is not None:
             sentence += f"; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}"
         yield Text(f"{sentence}.")
+    if plot is not None:
+        yield Text.assemble(("Plot: ", "aside"), (inert(plot), "source"))
 
 
 def _below_one_scope(terms: Sequence[str]) -> tuple[str, list[str]]:
