@@ -96,7 +96,7 @@ reports: setup
 lock:
 	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv==$(uv_version); }
 	UV_PYTHON_DOWNLOADS=never UV_CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/uv pip compile pyproject.toml --quiet --universal \
-	    --python-version 3.10 --extra cpu --extra xtts --extra dev --generate-hashes $(UPGRADE) --output-file requirements.lock
+	    --python-version 3.10 --extra cpu --extra plot --extra xtts --extra dev --generate-hashes $(UPGRADE) --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -25,6 +25,7 @@ from gradaudit.graph.participation_cost import ParticipationCost, participation_
 from gradaudit.graph.report import Audit
 from gradaudit.graph.suggestion import suggestion
 from gradaudit.graph.verdicts import STATUSES, Source, UnregisteredOp, Verdict
+from gradaudit.measuring import BuiltSubject, measured
 from gradaudit.probing import FAILS, probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
@@ -32,6 +33,7 @@ from gradaudit.tracing.gradient_calls import GradientCall
 from gradaudit.tracing.making import Made, watched_making
 from gradaudit.tracing.optimizers import optimizer_facts
 from gradaudit.tracing.participation import Expression, Participation
+from gradaudit.tracing.participation_runs import seed_everything
 from gradaudit.tracing.trace import Trace, trace_step
 from gradaudit.tracing.unbuilt import unbuilt_layers
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
@@ -53,6 +55,7 @@ def audit(
     participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
     verify: bool = False,
     probe: int = 0,
+    measure: int = 0,
     terms: Sequence[str] = (),
     suggest: bool = False,
     contracts: Sequence[Contract] = (),
@@ -69,44 +72,51 @@ def audit(
         verify: also ask TensorFlow's own tape, and compare; a note says what was compared.
         probe: also run this many real steps, on the subject's batches or on random values, with weights that are moved
             off zero, and compare. It takes a callable, because it changes the weights of what that returns.
+        measure: also run this many real steps with the participation terms and as many without them, from one seed
+            and the same weights, and compare. It takes a callable too, and sets the random seed of Python, NumPy and
+            Keras.
         terms: participation terms to audit as if the step added them to its losses: expressions over model outputs,
             such as "1e-6 * mean(square(pitch))".
         suggest: also look for the fewest model outputs whose participation would give every variable a gradient that
             can get one, and audit the step with them.
         contracts: what the project says of its training; a finding tells of each that is broken or matches nothing.
-        progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe".
+        progress: called with the name of each phase as it begins: "build", "trace", "analyse", "probe", "measure".
 
     Raises:
-        SubjectError: the subject is no subject, `probe` no number of steps, or one of `terms` no term of the step.
-        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables; with `probe`, it
-            cannot be run, or trains otherwise each time that it is traced.
+        SubjectError: the subject is no subject, `probe` or `measure` no number of steps, or one of `terms` no term of
+            the step.
+        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables; with `probe` or
+            `measure`, it cannot be run, or trains otherwise each time that it is traced.
         DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
     """
-    if not hasattr(probe, "__index__") or probe < 0:
-        raise SubjectError(f"probe must be a number of steps to run, or 0 for none, not {probe!r}")
-    if isinstance(subject, Subject) and probe:
+    for option, number in (("probe", probe), ("measure", measure)):
+        if not hasattr(number, "__index__") or number < 0:
+            raise SubjectError(f"{option} must be a number of steps to run, or 0 for none, not {number!r}")
+    if isinstance(subject, Subject) and (probe or measure):
         raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
     if not isinstance(subject, Subject) and not callable(subject):
         raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
 
     expressions = tuple(Expression(term) for term in terms)
-    if expressions and probe:
+    if expressions and (probe or measure):
         raise SubjectError("Terms that are added for the audit are in no step that a probe could run: leave one out.")
 
-    def attempt(weightless: bool, *notes: str) -> Audit:
-        way = _Attempt(
-            scenario,
-            name,
-            tuple(participation_scopes),
-            verify,
-            probe,
-            expressions,
-            suggest,
-            tuple(contracts),
-            progress,
-            notes,
+    def way(*notes: str) -> _Attempt:
+        return _Attempt(
+            scenario=scenario,
+            name=name,
+            participation_scopes=tuple(participation_scopes),
+            verify=verify,
+            probe=probe,
+            terms=expressions,
+            suggest=suggest,
+            contracts=tuple(contracts),
+            progress=progress,
+            notes=notes,
         )
-        return way.run(make_subject, weightless=weightless)
+
+    def attempt(weightless: bool, *notes: str) -> Audit:
+        return way(*notes).run(make_subject, weightless=weightless)
 
     def make_subject() -> Subject:
         return subject if isinstance(subject, Subject) else subject()
@@ -118,6 +128,8 @@ def audit(
             result = attempt(True)
         except WeightlessReadError as read:
             result = attempt(False, f"weights were allocated, because {read}")
+    if measure:
+        result = way().measured(result, make_subject, measure)
     if result.suggestion is None or not result.suggestion.outputs:
         return result
     suggested = audit(
@@ -146,6 +158,23 @@ class _Attempt:
     progress: _Progress | None
     notes: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def measured(self, audit: Audit, make_subject: Callable[[], Subject], steps: int) -> Audit:
+        """The audit with what the participation terms do in real steps."""
+
+        def build() -> BuiltSubject:
+            seed_everything()
+            with watched_making() as made:
+                subject = make_subject()
+                with user_errors("The model cannot be built for this batch", TraceError):
+                    subject.build()
+                trace, opening = self._traced(subject, made)
+            judged, variables, _ = replace(self, suggest=False)._judged(subject, trace, opening, made, weightless=False)
+            return BuiltSubject(subject, judged, variables, made)
+
+        with self._phase("measure"):
+            found = measured(audit, build, steps, self.participation_scopes)
+        return replace(found, seconds={**audit.seconds, **self.seconds})
 
     def run(self, make_subject: Callable[[], Subject], *, weightless: bool) -> Audit:
         """Build, trace and judge."""

@@ -47,6 +47,7 @@ PHASES = {
     "trace": "tracing the step",
     "analyse": "analysing",
     "probe": "running real steps",
+    "measure": "running real steps, with participation terms and without",
     "draw": "drawing",
 }
 
@@ -189,7 +190,7 @@ def trace(
         outcomes = [(run, _attempt(run, show, verify=verify, probe=probe or 0)) for run in runs]
         audited = [(run, audit) for run, audit in outcomes if audit is not None]
         report = _report([audit for _, audit in audited])
-        pictures, mishap = _write_folder(report, folder, show) if audited else ({}, None)
+        pictures, mishap = _write_folder(report, folder, show, _pictures_written) if audited else ({}, None)
     if audited:
         from gradaudit.reports.terminal import render_text
 
@@ -214,9 +215,23 @@ def trace(
     "--suggest", is_flag=True, help="Look for the fewest model outputs that would cover the rest, and audit with them."
 )
 @click.option(
+    "--probe",
+    type=click.IntRange(min=1),
+    metavar="STEPS",
+    help="Run so many real steps with the terms, and as many without, and measure what they do to the variables that "
+    "they cover and to those that train.",
+)
+@click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
 )
 @click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output.")
+@click.option(
+    "--report",
+    "folder",
+    type=_A_FILE,
+    metavar="DIR",
+    help="Write both formats into DIR, and with --probe a plot of what was measured in each audit.",
+)
 def cover(
     subject: str | None,
     config: Path | None,
@@ -224,8 +239,10 @@ def cover(
     overrides: tuple[str, ...],
     terms: tuple[str, ...],
     suggest: bool,
+    probe: int | None,
     form: str,
     output: Path | None,
+    folder: Path | None,
 ) -> int:
     """Tell which variables the participation terms cover, which they leave, and what they cost.
 
@@ -234,18 +251,28 @@ def cover(
     SUBJECT and --config are as for trace. The exit status is 0 when every variable that no task term trains is covered,
     1 when one is not, and 2 when something could not be audited.
     """
-    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+    from gradaudit.environment import quiet_tensorflow, require_matplotlib, require_tensorflow
     from gradaudit.reports.cover import render_cover
 
+    if terms and probe is not None:
+        raise click.UsageError(
+            "--term cannot be measured with --probe: a term that is given so is in no step that could run."
+        )
     runs = _runs(subject, config, scenarios, overrides, ())
-    _require_writable(output, None)
+    _require_writable(output, folder)
     require_tensorflow()
+    if folder is not None and probe is not None:
+        require_matplotlib()
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
-        outcomes = [_attempt(run, show, terms=terms, suggest=suggest) for run in runs]
-    audits = [audit for audit in outcomes if audit is not None]
+        outcomes = [_attempt(run, show, terms=terms, suggest=suggest, measure=probe or 0) for run in runs]
+        audits = [audit for audit in outcomes if audit is not None]
+        report = _report(audits)
+        plots, mishap = _write_folder(report, folder, show, _plots_written) if audits else ({}, None)
     if audits:
-        _deliver(_report(audits), form, output, render_cover)
+        _deliver(report, form, output, partial(render_cover, plots=plots))
+    if mishap is not None:
+        raise mishap
     if len(audits) < len(runs):
         return COULD_NOT_AUDIT
     return 1 if any(audit.coverage.uncovered for audit in audits) else 0
@@ -363,7 +390,10 @@ def _prefix(run: _Run) -> str:
 
 
 def _write_folder(
-    report: Report, folder: Path | None, show: Callable[[str, str], None]
+    report: Report,
+    folder: Path | None,
+    show: Callable[[str, str], None],
+    write: Callable[[Report, Path, Callable[[str, str], None]], dict[str, str]],
 ) -> tuple[dict[str, str], Exception | None]:
     """Write what `--report` asks for; returns the picture of each audit, and what went wrong.
 
@@ -373,7 +403,7 @@ def _write_folder(
     if folder is None:
         return {}, None
     try:
-        return _pictures_written(report, folder, show), None
+        return write(report, folder, show), None
     except Exception as error:  # noqa: BLE001  # raised again by the caller, once the report is out
         return {}, error
 
@@ -402,6 +432,25 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
     text = render_text(report, color=False, width=PIPED_WIDTH, pictures=beside)
     write_file(folder / "report.txt", text.encode())
     return {audit: str(folder / picture) for audit, picture in beside.items()}
+
+
+def _plots_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
+    from gradaudit.output import file_names, write_file
+    from gradaudit.reports.cover import render_cover
+    from gradaudit.reports.json_report import render_json
+    from gradaudit.reports.wording import name, title
+
+    beside = {}
+    write_file(folder / "cover.json", render_json(report).encode())
+    for audit, stem in zip(report.audits, file_names(map(name, report.audits)), strict=True):
+        if audit.measured is not None:
+            from gradaudit.reports.participation_plot import render_participation
+
+            show(name(audit), "draw")
+            beside[name(audit)] = f"{stem}-participation.png"
+            write_file(folder / beside[name(audit)], render_participation(audit.measured, title(audit)))
+    write_file(folder / "cover.txt", render_cover(report, color=False, width=PIPED_WIDTH, plots=beside).encode())
+    return {audit: str(folder / plot) for audit, plot in beside.items()}
 
 
 def _deliver(report: Report, form: str, output: Path | None, render: Callable[..., str]) -> None:

@@ -36,6 +36,19 @@ def require_tensorflow() -> None:
         )
 
 
+def require_matplotlib() -> None:
+    """Refuse to begin the long work whose plot could not be drawn.
+
+    Raises:
+        ConfigError: Matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError(
+            f"Matplotlib, which draws what is measured, is not installed for {sys.executable}: "
+            'pip install "gradaudit[plot]", or leave out --report.'
+        )
+
+
 def quiet_tensorflow() -> None:
     """Keep TensorFlow's log out of the user's sight, unless the user has set a level. Call it before the import.
 

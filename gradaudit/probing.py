@@ -43,7 +43,7 @@ def probed(
         DisagreementError: a gradient that is called missing or zero is there, or TensorFlow returns None elsewhere.
         TraceError: the step fails, there is no batch to run it on, or it trains otherwise in another trace.
     """
-    failure = _foretold_failure(audit)
+    failure = foretold_failure(audit)
     if failure is not None:
         return replace(audit, notes=(*audit.notes, f"not probed: {failure}."))
     trained = [known.variable for known in variables if known.trainable and known.dtype != "string"]
@@ -60,8 +60,8 @@ def probed(
     return replace(audit, variables=verdicts, notes=(*audit.notes, _summary(subject, ran, verdicts)))
 
 
-def _foretold_failure(audit: Audit) -> str | None:
-    """Why no step of this can run."""
+def foretold_failure(audit: Audit) -> str | None:
+    """Why no step of this can run; None if one can."""
     opaque = [verdict.path for verdict in audit.variables if verdict.status == "opaque"]
     if opaque:
         return f"the step raises LookupError on the way to {opaque[0]}"

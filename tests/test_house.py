@@ -195,7 +195,7 @@ def test_the_changelog_tells_of_this_version():
 def test_the_lock_pins_what_pyproject_asks_for():
     pins = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text("utf-8"), flags=re.MULTILINE)
     extras = PYPROJECT["project"]["optional-dependencies"]
-    asked = [*PYPROJECT["project"]["dependencies"], *extras["cpu"], *extras["xtts"], *extras["dev"]]
+    asked = [*PYPROJECT["project"]["dependencies"], *extras["cpu"], *extras["plot"], *extras["xtts"], *extras["dev"]]
     unmet = [
         need
         for need in asked

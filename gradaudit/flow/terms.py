@@ -9,6 +9,7 @@ from gradaudit.flow.opening import Opening
 from gradaudit.flow.sums import Addend, Splitter
 from gradaudit.graph.gradient_graph import Window
 from gradaudit.graph.verdicts import Source, TermKind
+from gradaudit.tracing.scope_names import participation_name
 
 _AROUND_ALL_LOSSES = "compile_loss"
 """The scope that Keras opens around what was given to `compile(loss=...)`; it names no term."""
@@ -102,7 +103,7 @@ def participation_nodes(opening: Opening, participation_scopes: Collection[str])
     return frozenset(
         node
         for node in opening.graph.nodes_of_kind("op")
-        if _participation_name(opening.graph.facts(node)["scope"], participation_scopes) is not None
+        if participation_name(opening.graph.facts(node)["scope"], participation_scopes) is not None
     )
 
 
@@ -143,7 +144,7 @@ def _enclosed(
     for node in outside:
         for producer in opening.graph.producers(node) if opening.graph.is_in(window, node) else ():
             if producer in barred and opening.graph.passes(node, producer):
-                name = _participation_name(opening.graph.facts(producer)["scope"], participation_scopes)
+                name = participation_name(opening.graph.facts(producer)["scope"], participation_scopes)
                 entered.setdefault(str(name), []).append(producer)
     sources = {name: opening.graph.facts(parts[0])["source"] for name, parts in entered.items()}
     return [
@@ -152,18 +153,9 @@ def _enclosed(
     ]
 
 
-def _participation_name(scope: str, participation_scopes: Collection[str]) -> str | None:
-    """The name of a term in this scope, with the scope inside it, which says for which output it is."""
-    scopes = [part for part in scope.split("/") if part]
-    for position, part in enumerate(scopes):
-        if part in participation_scopes:
-            return "/".join([part, *scopes[position + 1 : position + 2]])
-    return None
-
-
 def _name(addend: Addend, shared: int, participation_scopes: Collection[str]) -> _Name | None:
     """What an addend is called after a scope, or after the layer that added it; None if there is neither."""
-    participation = _participation_name(addend.called, participation_scopes)
+    participation = participation_name(addend.called, participation_scopes)
     if participation is not None:
         return _Name(("participation", participation), participation)
     if addend.layer is not None:
@@ -209,7 +201,7 @@ def _term(name: str, kind: TermKind, parts: Sequence[Addend]) -> LossTerm:
 
 
 def _kind(opening: Opening, addend: Addend, participation_scopes: Collection[str]) -> TermKind:
-    if _participation_name(addend.called, participation_scopes) is not None:
+    if participation_name(addend.called, participation_scopes) is not None:
         return "participation"
     if addend.by_data or opening.reads_data(addend.node):
         return "task"

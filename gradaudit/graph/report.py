@@ -10,6 +10,7 @@ import networkx
 
 from gradaudit.graph.coverage import NOTHING_TO_COVER, Coverage
 from gradaudit.graph.participation_cost import ParticipationCost
+from gradaudit.graph.participation_measured import Curves, MeasuredParticipation
 from gradaudit.graph.scenarios import ScenarioRow, scenario_rows
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.graph.verdicts import STATUSES, Cause, Finding, Group, Objective, Source, Status, Verdict
@@ -37,6 +38,8 @@ class Audit:
     coverage: Coverage = NOTHING_TO_COVER
     costs: tuple[ParticipationCost, ...] = ()
     """What the participation terms cost, under each optimizer."""
+    measured: MeasuredParticipation | None = None
+    """What they did in real steps, where that was asked for."""
     suggestion: Suggestion | None = None
     """Where it was asked for."""
     optimizer: str | None = None
@@ -76,6 +79,7 @@ class Audit:
             "findings": [_finding(finding) for finding in self.findings],
             "coverage": _coverage(self.coverage),
             "costs": [_cost(cost) for cost in self.costs],
+            "measured": None if self.measured is None else _measured(self.measured),
             "suggestion": None if self.suggestion is None else _suggestion(self.suggestion),
             "seconds": {phase: round(seconds, 3) for phase, seconds in self.seconds.items()},
         }
@@ -219,6 +223,34 @@ def _cost(cost: ParticipationCost) -> dict[str, Any]:
         "decays": cost.decays,
         "told": cost.told,
     }
+
+
+def _measured(measured: MeasuredParticipation) -> dict[str, Any]:
+    return {
+        "steps": measured.steps,
+        "optimizer": measured.optimizer,
+        "data": measured.data,
+        "recorded": list(measured.recorded),
+        "terms": [
+            {
+                "name": term.name,
+                "kernels": list(term.kernels),
+                "kernel_change": _curves(term.change),
+                "output_power": _curves(term.power),
+            }
+            for term in measured.terms
+        ],
+        "trained": {
+            "variables": measured.trained,
+            "difference": list(measured.difference),
+            "worst": measured.worst,
+            "worst_difference": list(measured.worst_difference),
+        },
+    }
+
+
+def _curves(curves: Curves) -> dict[str, Any]:
+    return {"with": list(curves.with_terms), "without": list(curves.without)}
 
 
 def _suggestion(suggestion: Suggestion) -> dict[str, Any]:

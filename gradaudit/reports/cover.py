@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from gradaudit.graph.coverage import TermCoverage
+from gradaudit.graph.participation_measured import MeasuredParticipation, MeasuredTerm
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.reports import wording
@@ -20,15 +22,20 @@ _SHOWN_MEMBERS = 8
 _SHOWN_LAYERS = 12
 
 
-def render_cover(report: Report, *, color: bool = False, width: int = 100) -> str:
-    """The report for a person at a terminal `width` columns wide."""
+def render_cover(
+    report: Report, *, color: bool = False, width: int = 100, plots: Mapping[str, str] | None = None
+) -> str:
+    """The report for a person at a terminal `width` columns wide.
+
+    `plots` holds for the name of an audit's scenario (or subject) the path of the plot of what was measured.
+    """
     columns = min(width, WIDEST)
-    sections = [_section(audit, columns) for audit in report.audits]
+    sections = [_section(audit, (plots or {}).get(wording.name(audit)), columns) for audit in report.audits]
     ruler = "\n\n" + "─" * columns + "\n\n"
     return ruler.join(printed(section, color=color, width=columns) for section in sections) + "\n"
 
 
-def _section(audit: Audit, columns: int) -> Group:
+def _section(audit: Audit, plot: str | None, columns: int) -> Group:
     answer = audit.coverage
     parts: list[RenderableType] = [heading(audit), Text(), _headline(audit)]
     for term in answer.terms:
@@ -39,10 +46,14 @@ def _section(audit: Audit, columns: int) -> Group:
             parts += [Text(), group_entry(audit, group, columns)]
     for entry in cost_cards(audit):
         parts += [Text(), entry]
+    if audit.measured is not None:
+        parts += [Text(), *_measured(audit.measured, plot)]
     if audit.suggestion is not None:
         parts += [Text(), *_suggestion(audit, audit.suggestion)]
     elif answer.uncovered:
         parts += [Text(), Text("--suggest looks for the outputs that would cover them.", "aside")]
+    if audit.notes:
+        parts += [Text(), *(Text(f"Note: {inert(note)}", "aside") for note in audit.notes)]
     return Group(*parts)
 
 
@@ -65,6 +76,50 @@ def _term(term: TermCoverage) -> Group:
     weight = f"weight {wording.weight_of(term.weight)}, covers {len(term.covers) + len(term.silences)}"
     right = Text.assemble((weight, "aside"), ("  GA402", "warning") if term.covers_nothing_new else "")
     return card(Text(inert(term.name), "participation-only"), right, facts)
+
+
+def _measured(found: MeasuredParticipation, plot: str | None) -> Iterator[RenderableType]:
+    under = f" under {inert(found.optimizer)}" if found.optimizer else ""
+    yield Text(f"Measured over {wording.counted(found.steps, 'step')}{under}, on {found.data}", "title")
+    yield Text()
+    scope, names = _below_one_scope([term.name for term in found.terms])
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="label")
+    table.add_column(inert(scope), overflow="fold")
+    for title in ("kernels moved", "without", "output power", "without"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, term in zip(names, found.terms, strict=True):
+        table.add_row(Text(inert(name), "participation-only"), *map(Text, _measured_term(term)))
+    yield Padding(table, (0, 0, 0, 2))
+    if found.trained:
+        yield Text()
+        apart = wording.share(found.difference[-1])
+        sentence = f"The {wording.counted(found.trained, 'variable')} that task terms train end up {apart} apart"
+        if found.worst is not None:
+            sentence += f"; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}"
+        yield Text(f"{sentence}.")
+    if plot is not None:
+        yield Text.assemble(("Plot: ", "aside"), (inert(plot), "source"))
+
+
+def _below_one_scope(terms: Sequence[str]) -> tuple[str, list[str]]:
+    """The scope that all terms stand in, and what they are called in it; "term" and the whole names if none is."""
+    scopes = {term.partition("/")[0] for term in terms}
+    if len(scopes) == 1 and all("/" in term for term in terms):
+        return f"{scopes.pop()}/", [term.partition("/")[2] for term in terms]
+    return "term", list(terms)
+
+
+def _measured_term(term: MeasuredTerm) -> tuple[str, ...]:
+    """The cells of a term's row: what moved, and the power before and after, with the term and without."""
+    return (
+        wording.share(term.change.with_terms[-1]),
+        wording.share(term.change.without[-1]),
+        *(f"{_number(power[0])} → {_number(power[-1])}" for power in (term.power.with_terms, term.power.without)),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _suggestion(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:

@@ -256,6 +256,11 @@ def weight_of(weight: float | None) -> str:
     return "-" if weight is None else re.sub(r"e([+-])0+", r"e\1", f"{weight:g}").replace("e+", "e")
 
 
+def share(part: float | None) -> str:
+    """A part of a whole in per cent; a dash where there is no whole."""
+    return "-" if part is None else "0" if part == 0 else f"{100 * part:.2g} %" if part < 0.1 else f"{100 * part:.3g} %"
+
+
 def members(group: Group, limit: int) -> tuple[str, ...]:
     """The group's variables below its layer, one entry per layer: `pitch_predictor (kernel, bias)`; at most `limit`."""
     by_layer: dict[str, list[str]] = {}

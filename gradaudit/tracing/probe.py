@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import backprop
@@ -18,17 +17,12 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from gradaudit.errors import TraceError
 from gradaudit.graph.verdicts import Source
+from gradaudit.tracing.drawn_values import drawn_values
 from gradaudit.tracing.lines import running_line
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.trace import traced_apart
 from gradaudit.user_code import user_errors
 
-_EXAMPLES = 2
-"""Length of a first axis of which the spec does not say the length."""
-_POSITIONS = 8
-"""Length of any other such axis."""
-_LONGEST_ROW = 4
-"""Of rows of different lengths."""
 _SMALLEST_SPREAD = 0.1
 _ROUNDING = 1e-5
 """A gradient that is a smaller part than this of the largest one of its call may be nothing but rounding."""
@@ -189,48 +183,7 @@ def _values(
         if given is not None and batch is None:
             return
         first = inputs[:1] if batch is None else (batch,)
-        yield tuple(tf.nest.map_structure(lambda value: _drawn(value, numbers), (*first, *inputs[1:])))
-
-
-def _drawn(value: Any, numbers: np.random.Generator) -> Any:
-    """Random values for a spec; anything else as it is."""
-    if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
-        return tf.constant(value, keras.config.floatx())
-    if isinstance(value, keras.KerasTensor):
-        value = tf.TensorSpec(value.shape, value.dtype)
-    if not isinstance(value, tf.TypeSpec):
-        return value
-    if value.shape.rank is None:
-        raise TraceError("No random values can be drawn for a shape of unknown rank: give the subject a real batch.")
-    if isinstance(value, tf.RaggedTensorSpec):
-        return _ragged(value, numbers)
-    if isinstance(value, tf.SparseTensorSpec):
-        return tf.sparse.from_dense(_dense(value.shape, value.dtype, numbers))
-    if isinstance(value, tf.TensorSpec):
-        return _dense(value.shape, value.dtype, numbers)
-    raise TraceError(f"No random values can be drawn for a {type(value).__name__}: give the subject a real batch.")
-
-
-def _ragged(spec: Any, numbers: np.random.Generator) -> Any:
-    """Random values in rows of different lengths, of which the sum is always the same: the step is traced once."""
-    rows, nested = spec.shape[0] or _EXAMPLES, []
-    for axis in range(1, spec.ragged_rank + 1):
-        uniform = spec.shape[axis]
-        lengths = np.full(rows, uniform) if uniform else numbers.permutation(np.arange(rows) % _LONGEST_ROW + 1)
-        nested.append(tf.constant(lengths, spec.row_splits_dtype))
-        rows = int(lengths.sum())
-    values = _dense(tf.TensorShape([rows, *spec.shape[spec.ragged_rank + 1 :]]), spec.dtype, numbers)
-    return tf.RaggedTensor.from_nested_row_lengths(values, nested)
-
-
-def _dense(shape: Any, dtype: Any, numbers: np.random.Generator) -> Any:
-    unknown = [_EXAMPLES, *[_POSITIONS] * shape.rank]
-    lengths = [length or other for length, other in zip(shape.as_list(), unknown, strict=False)]
-    if dtype == tf.string:
-        return tf.fill(lengths, "a")
-    if dtype.is_integer or dtype.is_bool:
-        return tf.constant(numbers.integers(0, 2, lengths), dtype)
-    return tf.cast(numbers.normal(size=lengths), dtype)
+        yield drawn_values((*first, *inputs[1:]), numbers)
 
 
 def _move(variable: Any, numbers: np.random.Generator) -> None:

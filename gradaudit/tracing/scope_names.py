@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from tensorflow.python.framework import ops
@@ -41,3 +41,12 @@ class ScopeNames:
             # The graph is kept with the name, so that its id cannot be given to another one.
             self._asked[id(graph), unique] = (graph, asked)
         return unique
+
+
+def participation_name(scope: str, participation_scopes: Collection[str]) -> str | None:
+    """The name of a term in this scope, with the scope inside it, which says for which output it is."""
+    scopes = [part for part in scope.split("/") if part]
+    for position, part in enumerate(scopes):
+        if part in participation_scopes:
+            return "/".join([part, *scopes[position + 1 : position + 2]])
+    return None

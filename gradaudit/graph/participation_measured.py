@@ -1,0 +1,48 @@
+"""What participation terms did in real steps: the same training with them and without, number by number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A quantity at each recorded step, with the terms and without them; None where it is not known."""
+
+    with_terms: tuple[float | None, ...]
+    without: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class MeasuredTerm:
+    """What became of the variables that one term covers or silences.
+
+    `kernels` are those of them that are compared: the ones of rank 2 or more, or all if there is none. `change` is how
+    far these have moved, as a part of the norm that they began with. `power` is the mean square of the model output
+    that the term reads.
+    """
+
+    name: str
+    kernels: tuple[str, ...]
+    change: Curves
+    power: Curves
+
+
+@dataclass(frozen=True)
+class MeasuredParticipation:
+    """Two runs of the same steps from the same weights, of which one has the participation terms.
+
+    `recorded` are the steps, from 1, after which was measured. `difference` is how far the `trained` variables, those
+    that a task term trains, lie apart in the two runs, as a part of the norm that they have without the terms; `worst`
+    the one that lies furthest apart in the end, and `worst_difference` how far.
+    """
+
+    steps: int
+    optimizer: str | None
+    data: str
+    recorded: tuple[int, ...]
+    terms: tuple[MeasuredTerm, ...]
+    trained: int
+    difference: tuple[float | None, ...]
+    worst: str | None
+    worst_difference: tuple[float | None, ...]
