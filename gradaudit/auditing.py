@@ -132,15 +132,19 @@ def audit(
         result = way().measured(result, make_subject, measure)
     if result.suggestion is None or not result.suggestion.outputs:
         return result
-    suggested = audit(
-        subject,
-        participation_scopes=participation_scopes,
-        verify=verify,
-        terms=(*terms, *result.suggestion.terms),
-        progress=progress,
-    )
+    try:
+        suggested = audit(
+            subject,
+            participation_scopes=participation_scopes,
+            verify=verify,
+            terms=(*terms, *result.suggestion.terms),
+            progress=progress,
+        )
+    except SubjectError as error:
+        return replace(result, suggestion=replace(result.suggestion, unchecked=str(error)))
     checked = {status: suggested.count(status) for status in STATUSES}
-    return replace(result, suggestion=replace(result.suggestion, checked=checked))
+    left = tuple(path for path in suggested.coverage.uncovered if path not in result.suggestion.beyond)
+    return replace(result, suggestion=replace(result.suggestion, checked=checked, left=left))
 
 
 @dataclass
@@ -339,7 +343,7 @@ def _costs(
     for optimizer, handles in optimizers:
         given = [variable for variable in known if id(variable.handle) in handles]
         slots = [variable.variable for variable in given if variable.path in paths]
-        facts.append(optimizer_facts(optimizer, frozenset(variable.path for variable in given), slots))
+        facts.append(optimizer_facts(optimizer, {variable.path: variable.variable for variable in given}, slots))
     return participation_costs(covered, facts)
 
 

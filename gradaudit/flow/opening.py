@@ -166,8 +166,7 @@ class Opening:
         made_of_gradients = self.graph.dependents(self.gradients())
         self.graph.writes = [self._write(frame, op, made_of_gradients) for frame, op in self.writes]
         for output in self._trace.origins.outputs:
-            named = self.known_node(output.tensor)
-            if named is not None:
+            for named in self._copies.get(_key(output.tensor), ()):
                 self.graph.name_output(named, output.name)
 
     def _write(self, frame: Frame, op: Any, made_of_gradients: set[str]) -> Write:

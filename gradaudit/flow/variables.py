@@ -30,6 +30,7 @@ class Variables:
     def __init__(self, known: Iterable[Any], later: Callable[[], Iterable[Any]] = tuple) -> None:
         self._by_handle: dict[int, KnownVariable] = {}
         self._nodes: dict[int, str] = {}
+        self._times: dict[str, int] = {}
         self._later = later
         for variable in known:
             self.add(variable)
@@ -45,12 +46,17 @@ class Variables:
             self._by_handle[id(handle)] = KnownVariable(
                 variable=variable,
                 handle=handle,
-                path=getattr(variable, "path", None) or variable.name.removesuffix(":0"),
+                path=self._unused(getattr(variable, "path", None) or variable.name.removesuffix(":0")),
                 shape=_shape(variable),
                 dtype=str(getattr(variable.dtype, "name", variable.dtype)),
                 trainable=bool(variable.trainable),
             )
         return self._by_handle[id(handle)]
+
+    def _unused(self, path: str) -> str:
+        """A path that no other variable has: the second of one path, as of a cloned model's, is called `path #2`."""
+        count = self._times[path] = self._times.get(path, 0) + 1
+        return path if count == 1 else f"{path} #{count}"
 
     def of_handle(self, handle: Any) -> KnownVariable | None:
         """The variable behind a handle; None for resources of another kind, such as tables."""

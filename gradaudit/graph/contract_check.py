@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import groupby
 
 from gradaudit.graph.contracts import Breach, Contract, ContractsKept, Unmatched
 from gradaudit.graph.gradient_graph import PASSES, GradientGraph
@@ -54,7 +53,7 @@ class ContractCheck:
         paths = [verdict.path for verdict in self._verdicts]
         for pattern in contract.variables:
             if not any(fnmatchcase(path, pattern) for path in paths):
-                yield Unmatched(contract, f"no variable matches {pattern!r}{nearest(pattern, paths)}")
+                yield Unmatched(contract, f"no variable that is audited matches {pattern!r}{nearest(pattern, paths)}")
         terms = list(dict.fromkeys(term.name for objective in self._objectives for term in objective.terms))
         if contract.term is not None and not any(fnmatchcase(term, contract.term) for term in terms):
             yield Unmatched(contract, f"no loss term matches {contract.term!r}{nearest(contract.term, terms)}")
@@ -73,12 +72,16 @@ class ContractCheck:
     def _not_trained(self, contract: Contract) -> Iterator[Breach]:
         """One breach for each reason: variables that share a status and a cause stand together."""
         lacking = [verdict for verdict in self._of(contract) if not self._trains(verdict, contract.term)]
-        for message, verdicts in groupby(lacking, lambda verdict: self._why_not(verdict, contract.term)):
-            members = list(verdicts)
+        reasons: dict[str, list[Verdict]] = {}
+        for verdict in lacking:
+            reasons.setdefault(self._why_not(verdict, contract.term), []).append(verdict)
+        for message, members in reasons.items():
             paths = [verdict.path for verdict in members]
             cause = members[0].cause
             chain = self._way(paths[0]) if cause is None else cause.chain
-            yield Breach(contract, tuple(paths), f"{_listed(paths)} {message}{self._by(chain)}", chain)
+            verb = "are" if len(paths) > 1 else "is"
+            told = f"{_listed(paths)} {message.format(verb=verb, s='' if len(paths) > 1 else 's')}{self._by(chain)}"
+            yield Breach(contract, tuple(paths), told, chain)
 
     def _trains(self, verdict: Verdict, term: str | None) -> bool:
         if verdict.status not in ("connected", "participation-only"):
@@ -89,10 +92,10 @@ class ContractCheck:
 
     def _why_not(self, verdict: Verdict, term: str | None) -> str:
         if verdict.cause is not None:
-            return f"is {verdict.status}: {verdict.cause.message}"
+            return f"{{verb}} {verdict.status}: {_literal(verdict.cause.message)}"
         if term is not None and verdict.status in ("connected", "participation-only"):
-            return f"gets a gradient from {', '.join(verdict.terms)} alone"
-        return f"is {verdict.status}"
+            return f"get{{s}} a gradient from {_literal(', '.join(verdict.terms))} alone"
+        return f"{{verb}} {verdict.status}"
 
     def _flowing(self, contract: Contract) -> Iterator[Breach]:
         for objective in self._objectives:
@@ -128,6 +131,11 @@ class ContractCheck:
             if place and place not in places[-1:]:
                 places.append(place)
         return f", by way of {' > '.join(places)}" if places else ""
+
+
+def _literal(text: str) -> str:
+    """Text in which braces stand for themselves."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _listed(paths: Sequence[str]) -> str:

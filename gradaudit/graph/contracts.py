@@ -18,7 +18,7 @@ class Contract:
     """One statement about the variables whose paths match one of the patterns (`*` and `?`, as in a shell).
 
     "must-train": a task term trains each; with `term`, one that matches it does. "must-not-flow": no gradient gets to
-    them from a term that matches `term`. "frozen": the step updates none. "may-be-disconnected": they may be, for a
+    them from a term that matches `term`. "frozen": no gradient updates any. "may-be-disconnected": they may be, for a
     `reason`, and then fail no run.
     """
 

@@ -69,12 +69,13 @@ def coverage(
         scopes: the participation scopes that were opened.
     """
     terms = []
+    tasks = {(loss.name, term.name) for loss in objectives for term in loss.terms if term.kind == "task"}
     for objective in objectives:
         for term in objective.terms:
             if term.kind == "participation":
                 pair = (objective.name, term.name)
                 reached = [verdict for verdict in verdicts if pair in verdict.trained_by]
-                covers = tuple(verdict.path for verdict in reached if verdict.status == "participation-only")
+                covers = tuple(verdict.path for verdict in reached if tasks.isdisjoint(verdict.trained_by))
                 silences = tuple(
                     v.path for v in verdicts if v.status == "zero-gradient" and pair in zeros.get(v.path, ())
                 )

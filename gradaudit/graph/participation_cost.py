@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from gradaudit.graph.coverage import Coverage, TermCoverage
 
+Treatment = Literal["normalizes", "scales", "rewrites", "unknown"]
+"""What an optimizer does with a tiny gradient: divides it by its own size, or takes its sign; multiplies it by the
+learning rate; or computes the variable anew from sums, be the gradient zero; or nobody knows."""
+
 _FAR_BELOW = 1e-3
-"""By so much an optimizer's epsilon has to outweigh a term, so that its gradient is no more than noise beside it."""
+"""A term that weighs so little of an optimizer's threshold hardly moves anything."""
 
 
 @dataclass(frozen=True)
 class OptimizerFacts:
     """An optimizer, and what it does with a gradient that is tiny.
 
-    `normalizes` says whether it divides a gradient by the gradient's own size, or takes its sign: None if that is not
-    known of its class. `epsilon` is added to what it divides by; `weight_decay` shrinks what gets a gradient, be it
-    zeros, and nothing else. `updates` are the paths of the variables that it is given a gradient of; `slot_bytes` is
-    what it keeps beside those that participation terms cover, None if that cannot be told.
+    `threshold` is the size of a gradient below which one that normalizes no longer does: its epsilon, or what stands
+    for it. `decays` are the paths of the variables that weight decay shrinks, as soon as they get a gradient, be it
+    zeros; `updates` those that it is given a gradient of. `slot_bytes` is what it keeps beside those that
+    participation terms cover, None if that cannot be told.
     """
 
     name: str
-    normalizes: bool | None
-    epsilon: float | None
+    treatment: Treatment
+    threshold: float | None
     weight_decay: float | None
     updates: frozenset[str]
+    decays: frozenset[str] = frozenset()
     slot_bytes: int | None = None
 
 
@@ -44,18 +50,20 @@ class ParticipationCost:
 
     @property
     def moves(self) -> bool:
-        """Whether the covered variables are moved about as far as if the term were the task."""
-        return bool(self.covered) and bool(self.optimizer.normalizes) and not self.epsilon_outweighs
+        """Whether the variables are moved by more than the terms weigh."""
+        if self.optimizer.treatment == "rewrites":
+            return bool(self.covered or self.silenced)
+        return bool(self.covered) and self.optimizer.treatment == "normalizes" and self._share > _FAR_BELOW
 
     @property
-    def decays(self) -> bool:
-        """Whether weight decay shrinks variables that it would leave alone without the terms."""
-        return bool(self.optimizer.weight_decay) and bool(self.covered or self.silenced)
+    def decaying(self) -> tuple[str, ...]:
+        """The variables that weight decay shrinks, and would leave alone without the terms."""
+        return tuple(path for path in (*self.covered, *self.silenced) if path in self.optimizer.decays)
 
     @property
     def counts(self) -> bool:
         """Whether the patch changes what is trained, though it is meant not to."""
-        return self.moves or self.decays
+        return self.moves or bool(self.decaying)
 
     @property
     def told(self) -> dict[str, str]:
@@ -65,9 +73,13 @@ class ParticipationCost:
         if self.covered:
             found["moves"] = f"{_counted(self.covered)} and no task: {self._movement}"
         if self.silenced:
-            found["zeros"] = f"{_counted(self.silenced)} of zeros, which moves none by itself"
-        if self.decays:
-            number = len(self.covered) + len(self.silenced)
+            found["zeros"] = (
+                f"{_counted(self.silenced)} of zeros, from which {optimizer.name} computes the weights anew"
+                if optimizer.treatment == "rewrites"
+                else f"{_counted(self.silenced)} of zeros, which moves none by itself"
+            )
+        if self.decaying:
+            number = len(self.decaying)
             found["decays"] = (
                 f"weight decay {optimizer.weight_decay:g} shrinks {'it' if number == 1 else f'these {number}'}, and "
                 "leaves alone what has no gradient at all"
@@ -78,25 +90,35 @@ class ParticipationCost:
 
     @property
     def _movement(self) -> str:
-        name, epsilon = self.optimizer.name, self.optimizer.epsilon
-        if self.optimizer.normalizes is None:
+        name, threshold = self.optimizer.name, self.optimizer.threshold
+        if self.optimizer.treatment == "unknown":
             return f"whether {name} makes tiny gradients count is not known"
-        if not self.optimizer.normalizes:
+        if self.optimizer.treatment == "rewrites":
+            return f"{name} computes them anew from sums of gradients, however small these are"
+        if self.optimizer.treatment == "scales":
             return f"{name} moves them as little as the terms weigh"
-        if self.epsilon_outweighs:
-            return f"the terms weigh far less than the epsilon of {name}, {epsilon:g}, so they hardly move"
-        beyond = f", unless that is below epsilon {epsilon:g}" if epsilon else ""
-        return (
-            f"{name} divides a gradient by its own size{beyond}; so they move as fast as what learns, whatever the "
-            "terms weigh"
-        )
+        fast = f"{name} divides a gradient by its own size"
+        if threshold is None:
+            return f"{fast}; so they move as fast as what learns, whatever the terms weigh"
+        if self._share <= _FAR_BELOW:
+            return (
+                f"{fast} from about {threshold:g} on; the terms weigh so much less that the gradients stay below, and "
+                f"hardly move anything, unless what they weigh is steeper than {1 / self._share:.0e}"
+            )
+        if self._share < 1:
+            return (
+                f"{fast} from about {threshold:g} on, and they move the faster the nearer their gradients get to that"
+            )
+        return f"{fast} from about {threshold:g} on; so they move as fast as what learns, whatever the terms weigh"
 
     @property
-    def epsilon_outweighs(self) -> bool:
-        """Whether every term is so small beside the optimizer's epsilon that next to nothing moves."""
-        epsilon = self.optimizer.epsilon
+    def _share(self) -> float:
+        """The largest weight of the terms as a part of the optimizer's threshold; 1 if one of them is not known."""
         weights = [term.weight for term in self.terms if term.covers]
-        return bool(epsilon) and all(w is not None and abs(w) <= _FAR_BELOW * (epsilon or 0.0) for w in weights)
+        known = [abs(weight) for weight in weights if weight is not None]
+        if self.optimizer.threshold is None or len(known) < len(weights):
+            return 1.0
+        return max(known, default=0.0) / self.optimizer.threshold
 
 
 def _counted(paths: Sequence[str]) -> str:

@@ -212,15 +212,15 @@ def _cost(cost: ParticipationCost) -> dict[str, Any]:
     optimizer = cost.optimizer
     return {
         "optimizer": optimizer.name,
-        "normalizes": optimizer.normalizes,
-        "epsilon": optimizer.epsilon,
+        "treatment": optimizer.treatment,
+        "threshold": optimizer.threshold,
         "weight_decay": optimizer.weight_decay,
         "slot_bytes": optimizer.slot_bytes,
         "terms": [term.name for term in cost.terms],
         "covered": list(cost.covered),
         "silenced": list(cost.silenced),
         "moves": cost.moves,
-        "decays": cost.decays,
+        "decaying": list(cost.decaying),
         "told": cost.told,
     }
 
@@ -260,6 +260,8 @@ def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
         ],
         "beyond": list(suggestion.beyond),
         "checked": None if suggestion.checked is None else dict(suggestion.checked),
+        "left": list(suggestion.left),
+        "unchecked": suggestion.unchecked,
     }
 
 

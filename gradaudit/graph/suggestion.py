@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import keyword
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +25,8 @@ class SuggestedOutput:
     @property
     def term(self) -> str:
         """The term that lets it take part, as an expression over model outputs."""
-        name = self.name if self.name.isidentifier() else f'output("{self.name}")'
+        is_name = self.name.isidentifier() and not keyword.iskeyword(self.name)
+        name = self.name if is_name else f"output({json.dumps(self.name, ensure_ascii=False)})"
         return f"{WEIGHT} * mean(square({name}))"
 
 
@@ -31,12 +34,15 @@ class SuggestedOutput:
 class Suggestion:
     """The fewest outputs that cover what any output covers, and the variables that none does.
 
-    `checked` are the numbers of variables by status in the audit of the step with these terms added.
+    `checked` are the numbers of variables by status in the audit of the step with these terms added; `left` those that
+    are not covered in it although they should be; `unchecked` says why it could not be audited.
     """
 
     outputs: tuple[SuggestedOutput, ...]
     beyond: tuple[str, ...]
     checked: Mapping[Status, int] | None = None
+    left: tuple[str, ...] = ()
+    unchecked: str | None = None
 
     @property
     def terms(self) -> tuple[str, ...]:

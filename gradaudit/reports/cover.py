@@ -46,6 +46,8 @@ def _section(audit: Audit, plot: str | None, columns: int) -> Group:
             parts += [Text(), group_entry(audit, group, columns)]
     for entry in cost_cards(audit):
         parts += [Text(), entry]
+    if answer.covered and not audit.costs:
+        parts += [Text(), Text("What that costs is not known: no optimizer of Keras applies the gradients.", "aside")]
     if audit.measured is not None:
         parts += [Text(), *_measured(audit.measured, plot)]
     if audit.suggestion is not None:
@@ -146,7 +148,15 @@ def _suggestion(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
     if found.checked is not None:
         counts = ", ".join(f"{count} {status}" for status, count in found.checked.items() if count)
         yield Text()
-        yield Text(f"Checked: with the terms of the last cure the step audits as {counts}.", "good")
+        yield Text(
+            f"Checked: with these outputs in its losses, as in the last piece of code, the step audits as {counts}.",
+            "disconnected" if found.left else "good",
+        )
+    if found.left:
+        yield Text(f"Not covered all the same: {inert(', '.join(wording.by_layer(found.left, _SHOWN_LAYERS)))}.")
+    if found.unchecked is not None:
+        yield Text()
+        yield Text(f"Not checked: {inert(found.unchecked)}", "warning")
 
 
 def _cures(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:

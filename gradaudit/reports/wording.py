@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 
@@ -134,14 +135,14 @@ def cover_headline(audit: Audit) -> str:
     answer = audit.coverage
     total = len(answer.covered) + len(answer.uncovered)
     if not total:
-        idle = f": {family(term.name for term in answer.terms)} could be left out" if answer.terms else ""
-        return f"Nothing needs covering: no variable is without a gradient from a task term{idle}"
+        idle = f"; {family(term.name for term in answer.terms)} could be left out" if answer.terms else ""
+        return f"Nothing to cover: no variable is without a path from a loss{idle}"
     of_all = f"{len(answer.covered)} of {counted(total, 'variable')} that no task term trains"
     if answer.terms:
         return f"{family(term.name for term in answer.terms)} covers {of_all}"
     if answer.gets_nothing:
         return f"{', '.join(answer.scopes)} is there, but gets nothing: no term comes of it, and it covers {of_all}"
-    return f"No participation term: covered are {of_all}"
+    return f"No participation term covers any of {counted(total, 'variable')} that no task term trains"
 
 
 def cost_facts(cost: ParticipationCost) -> tuple[tuple[str, str], ...]:
@@ -163,16 +164,17 @@ def by_layer(paths: Sequence[str], limit: int) -> tuple[str, ...]:
 
 
 def cures(audit: Audit, found: Suggestion) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Ready pieces of code for what no task term trains: give targets, freeze, or participate; the last is checked."""
+    """Pieces of code for what no task term trains: give targets, freeze, or participate.
+
+    `outputs` in them is what the model returned, by the names that the report uses.
+    """
     outputs = _tuple("outputs_without_target", (output.name for output in found.outputs))
-    places = (path.rpartition("/") for path in audit.coverage.uncovered)
-    layers = _tuple("never_learn", dict.fromkeys(f"{layer}/" if layer else name for layer, _, name in places))
     freeze = (
-        "Freeze the layers: no gradient, no optimizer slots, no drift",
+        "Freeze the variables: no gradient, no optimizer slots, no drift",
         (
-            *layers,
+            *_tuple("never_learn", audit.coverage.uncovered),
             "for variable in model.trainable_variables:",
-            "    if variable.path.startswith(never_learn):",
+            "    if variable.path in never_learn:",
             "        variable.trainable = False",
         ),
     )
@@ -200,7 +202,7 @@ def cures(audit: Audit, found: Suggestion) -> tuple[tuple[str, tuple[str, ...]],
 
 def _tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:
     """The lines of a tuple of strings in Python."""
-    return (f"{name} = (", *(f'    "{value}",' for value in values), ")")
+    return (f"{name} = (", *(f"    {json.dumps(value, ensure_ascii=False)}," for value in values), ")")
 
 
 def terms_of(audit: Audit) -> tuple[Term, ...]:

@@ -3,43 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from gradaudit.graph.participation_cost import OptimizerFacts
+from gradaudit.graph.participation_cost import OptimizerFacts, Treatment
 from gradaudit.tracing.weights import weights_without_memory
 
-_NORMALIZING = frozenset(
-    {
-        *("Adadelta", "Adafactor", "Adagrad", "Adam", "Adamax", "AdamW", "Ftrl", "Lamb", "Lion", "Muon", "Nadam"),
-        *("RMSprop", "ScheduleFreeAdamW"),
-    }
-)
-"""Names of Keras's classes that divide a gradient by its own size, or take its sign."""
-_PLAIN = frozenset({"SGD"})
+_Threshold = Callable[[Any], "float | None"]
 
 
-def optimizer_facts(applied: Any, updates: frozenset[str], covered: Sequence[Any]) -> OptimizerFacts:
+def _epsilon(optimizer: Any) -> float | None:
+    return _number(getattr(optimizer, "epsilon", None))
+
+
+def _root_of_epsilon(optimizer: Any) -> float | None:
+    epsilon = _epsilon(optimizer)
+    return None if epsilon is None else math.sqrt(epsilon)
+
+
+def _root_of_accumulator(optimizer: Any) -> float | None:
+    start = _number(getattr(optimizer, "initial_accumulator_value", None))
+    return None if start is None else math.sqrt(start)
+
+
+def _none(_optimizer: Any) -> None:
+    return None
+
+
+_KNOWN: dict[str, tuple[Treatment, _Threshold]] = {
+    **dict.fromkeys(
+        ("Adam", "AdamW", "Adamax", "Nadam", "Lamb", "ScheduleFreeAdamW", "Muon"), ("normalizes", _epsilon)
+    ),
+    **dict.fromkeys(("Adafactor", "Lion", "Adadelta"), ("normalizes", _none)),
+    "RMSprop": ("normalizes", _root_of_epsilon),
+    "Adagrad": ("normalizes", _root_of_accumulator),
+    "Ftrl": ("rewrites", _none),
+    "SGD": ("scales", _none),
+}
+"""By the name of Keras's class what it does with a tiny gradient, and from which size on."""
+
+
+def optimizer_facts(applied: Any, updates: Mapping[str, Any], covered: Sequence[Any]) -> OptimizerFacts:
     """What an optimizer's own configuration says.
 
     Args:
         applied: the optimizer, which may be wrapped for loss scaling.
-        updates: the paths of the variables that it is given a gradient of.
+        updates: the variables that it is given a gradient of, by path.
         covered: those whose slots are to be counted.
     """
     optimizer = getattr(applied, "inner_optimizer", applied)
-    names = {base.__name__ for base in type(optimizer).__mro__}
-    normalizes = True if names & _NORMALIZING else False if names & _PLAIN else None
+    treatment, threshold = _KNOWN.get(_class_of_keras(optimizer), ("unknown", _none))
+    weight_decay = _number(optimizer.weight_decay)
+    decays = [path for path, variable in updates.items() if weight_decay and optimizer._use_weight_decay(variable)]
     return OptimizerFacts(
         name=type(optimizer).__name__,
-        normalizes=normalizes,
-        epsilon=_number(getattr(optimizer, "epsilon", None)),
-        weight_decay=_number(optimizer.weight_decay),
-        updates=updates,
+        treatment=treatment,
+        threshold=threshold(optimizer),
+        weight_decay=weight_decay,
+        updates=frozenset(updates),
+        decays=frozenset(decays),
         slot_bytes=_slot_bytes(optimizer, covered),
     )
+
+
+def _class_of_keras(optimizer: Any) -> str:
+    """The name of the class that computes the update, if it is one of Keras's."""
+    owner = next((base for base in type(optimizer).__mro__ if "update_step" in base.__dict__), type(optimizer))
+    # AdamW and the like only set Adam up otherwise.
+    return owner.__name__ if owner.__module__.startswith("keras.") else ""
 
 
 def _number(value: Any) -> float | None:

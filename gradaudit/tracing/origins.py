@@ -47,6 +47,8 @@ class Origins:
     called: dict[int, Any] = field(default_factory=dict)
     outputs: list[ModelOutput] = field(default_factory=list)
     regularizes: bool = False
+    _models: dict[str, Any] = field(default_factory=dict)
+    """Whose output each name is."""
     _added: dict[tuple[int, int], tuple[Any, str]] = field(default_factory=dict)
     _by_op: dict[int, tuple[Any, Origin]] = field(default_factory=dict)
 
@@ -80,10 +82,15 @@ class Origins:
         return known[1] if known else None
 
     def note_outputs(self, model: Any, outputs: Any) -> None:
-        """Remember what an outermost layer call returned."""
+        """Remember what an outermost layer call returned. Outputs of two models with one name are told by the model."""
         for path, value in nest.flatten_with_joined_string_paths(outputs):
             if isinstance(value, tf.Tensor):
-                self.outputs.append(ModelOutput(_output_name(model, path), value))
+                name = _output_name(model, path)
+                wanted, count = name, 1
+                while self._models.setdefault(name, model) is not model:
+                    name = f"{model.name}.{wanted}" if count == 1 else f"{model.name}.{wanted} #{count}"
+                    count += 1
+                self.outputs.append(ModelOutput(name, value))
 
 
 def layer_path(layer: Any) -> str:

@@ -67,6 +67,8 @@ class Expression:
                 return []
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self._names(operand)
+            case ast.BinOp(op=ast.Div(), right=ast.Constant(value=0)):
+                raise self._refusal(f"{ast.unparse(node)!r} divides by zero")
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return self._names(left) + self._names(right)
             case ast.Call(func=ast.Name(id="output"), args=[ast.Constant(value=str(output))], keywords=[]):

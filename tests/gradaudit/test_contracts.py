@@ -95,9 +95,12 @@ def test_what_must_be_frozen_and_is_updated_is_told() -> None:
 @pytest.mark.parametrize(
     ("contract", "message"),
     [
-        (Contract("must-train", ("codebok",)), "no variable matches 'codebok'; did you mean 'codebook'?"),
+        (
+            Contract("must-train", ("codebok",)),
+            "no variable that is audited matches 'codebok'; did you mean 'codebook'?",
+        ),
         (Contract("must-train", ("codebook",), term="commitmant"), "no loss term matches 'commitmant'"),
-        (Contract("may-be-disconnected", ("head/*",), reason="later"), "no variable matches 'head/*'"),
+        (Contract("may-be-disconnected", ("head/*",), reason="later"), "no variable that is audited matches 'head/*'"),
     ],
 )
 def test_a_contract_that_matches_nothing_is_an_error(contract: Contract, message: str) -> None:

@@ -223,6 +223,8 @@ def test_terms_are_in_no_step_that_a_probe_could_run() -> None:
         (keras.optimizers.SGD, 1e-6, False, False),
         (lambda: keras.optimizers.SGD(momentum=0.9, weight_decay=0.1), 1e-6, False, True),
         (keras.optimizers.RMSprop, 1e-6, True, False),
+        (keras.optimizers.Adagrad, 1e-6, False, False),
+        (keras.optimizers.Ftrl, 0.0, True, False),
         (keras.optimizers.Lion, 1e-12, True, False),
         (keras.optimizers.Muon, 1e-6, True, True),
         (lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), 1e-6, True, False),
@@ -236,6 +238,8 @@ def test_terms_are_in_no_step_that_a_probe_could_run() -> None:
         "sgd",
         "decay",
         "rmsprop",
+        "adagrad",
+        "ftrl",
         "lion",
         "muon",
         "scaled",
@@ -246,7 +250,7 @@ def test_the_cost_comes_from_the_optimizer(
 ) -> None:
     result = audit(heads("b", "c", weight=weight, optimizer=optimizer))
     (cost,) = result.costs
-    assert (cost.moves, cost.decays) == (moves, decays)
+    assert (cost.moves, bool(cost.decaying)) == (moves, decays)
     assert ("GA401" in rules(result)) == (moves or decays)
     assert ("zeros" in cost.told) == (weight == 0)
 
@@ -276,7 +280,7 @@ def test_what_is_said_of_movement_and_decay_is_what_training_does(optimizer: Cal
     change = np.linalg.norm(kernel - before) / np.linalg.norm(before)
     if cost.moves:
         assert change > 0.01
-    elif cost.decays:
+    elif cost.decaying:
         np.testing.assert_allclose(kernel, before * (1.0 - 0.01 * 0.004) ** 20, rtol=1e-5)
     else:
         assert change == 0.0
@@ -332,3 +336,138 @@ def test_the_command_refuses_a_term_that_it_cannot_read(command: Command) -> Non
     ended = command("cover", "heads_subject.py:half", "--term", "mean(")
     assert ended.status == 2
     assert "The participation term 'mean(' cannot be read" in ended.messages
+
+
+# ------------------------------------------------------------------------------------------ what is easily mixed up
+
+
+def test_variables_of_one_path_are_told_apart() -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        student = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ab"}, name="m")
+        teacher = keras.models.clone_model(student)
+        teacher.trainable = False
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(student(x)["a"] - teacher(x)["a"]))
+            variables = student.trainable_variables
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])], variables=[*student.variables, *teacher.variables])
+
+    result = audit(subject, suggest=True)
+    statuses = {verdict.path: verdict.status for verdict in result.variables}
+    assert statuses["b/kernel"] == "disconnected"
+    assert statuses["b/kernel #2"] == "frozen"
+    assert result.coverage.uncovered == parts("b")
+    assert result.suggestion is not None
+    assert [(output.name, output.covers) for output in result.suggestion.outputs] == [("b", parts("b"))]
+    assert result.suggestion.left == ()
+
+
+def test_outputs_of_two_models_with_one_name_are_told_apart() -> None:
+    def subject() -> Subject:
+        def model(name: str) -> keras.Model:
+            inputs = keras.Input((8,))
+            outputs = {head: keras.layers.Dense(2, name=f"{name}_{head}")(inputs) for head in ("used", "aux")}
+            return keras.Model(inputs, outputs, name=name)
+
+        first, second = model("first"), model("second")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(first(x)["used"]) + tf.reduce_mean(second(x)["used"])
+            variables = [*first.trainable_variables, *second.trainable_variables]
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    found = audit(subject, suggest=True).suggestion
+    assert found is not None
+    assert [output.name for output in found.outputs] == ["aux", "second.aux"]
+    assert found.checked is not None
+    assert (found.checked["disconnected"], found.left) == (0, ())
+
+
+def test_an_output_may_have_any_name() -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        names = ("used", "class", 'q"t')
+        outputs = {name: keras.layers.Dense(2, name=f"head_{place}")(inputs) for place, name in enumerate(names)}
+        model = keras.Model(inputs, outputs, name="m")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(model(x)["used"])
+            variables = model.trainable_variables
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    found = audit(subject, suggest=True).suggestion
+    assert found is not None
+    assert {output.name for output in found.outputs} == {"class", 'q"t'}
+    assert found.checked is not None
+    assert found.checked["disconnected"] == 0
+
+
+def test_outputs_of_a_model_that_is_called_in_a_function_are_named() -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        model = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ab"}, name="m")
+        call = tf.function(model)
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(call(x)["a"])
+            variables = model.trainable_variables
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    result = audit(subject, suggest=True)
+    (group,) = result.groups
+    assert group.message == "model output b read by no loss term"
+    assert result.suggestion is not None
+    assert [output.name for output in result.suggestion.outputs] == ["b"]
+    assert result.suggestion.checked is None
+    assert "cannot be added to a loss" in str(result.suggestion.unchecked)
+
+
+def test_weight_decay_that_leaves_a_variable_out_does_not_wake_up() -> None:
+    def adamw() -> keras.optimizers.Optimizer:
+        optimizer = keras.optimizers.AdamW()
+        optimizer.exclude_from_weight_decay(var_names=["kernel", "bias"])
+        return optimizer
+
+    (cost,) = audit(heads("b", "c", weight=0.0, optimizer=adamw)).costs
+    assert cost.decaying == ()
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adagrad, keras.optimizers.Ftrl], ids=["adagrad", "ftrl"])
+def test_what_is_said_of_optimizers_that_keep_sums_is_what_training_does(optimizer: Callable[[], Any]) -> None:
+    (cost,) = audit(heads("b", "c", weight=1e-6, optimizer=optimizer)).costs
+    made = heads("b", "c", weight=1e-6, optimizer=lambda: optimizer(learning_rate=0.01))()
+    kernel = next(variable for variable in made.variables or () if variable.path == "b/kernel")
+    before = kernel.numpy()
+    x = np.random.default_rng(0).normal(size=X.shape).astype("float32")
+    step = tf.function(made.step)
+    for _ in range(20):
+        step(x, Y.astype("float32"))
+    change = np.linalg.norm(kernel.numpy() - before) / np.linalg.norm(before)
+    assert (change > 1e-3) == cost.moves
+
+
+def test_updates_by_hand_cost_what_nobody_knows() -> None:
+    def subject() -> Subject:
+        w = tf.Variable(lambda: tf.ones([8, 8]), name="w")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape, tf.name_scope(SCOPE):
+                loss = 1e-6 * tf.reduce_mean(tf.square(x @ w))
+            w.assign_sub(tape.gradient(loss, w))
+
+        return Subject(step, [tf.TensorSpec([4, 8])], variables=[w])
+
+    assert "What that costs is not known" in text(audit(subject))
