@@ -37,9 +37,12 @@ class Training:
     """A model that is trained step by step, and watched."""
 
     def __init__(self, scenario: str, participation: str, optimizer: str, rate: float) -> None:
+        import keras
+
         from xtts.subject import read_config
         from xtts.training.assembly import compiled_model, training_batches
 
+        keras.utils.set_random_seed(0)
         overrides = [
             'model.preset="tiny"',
             f'loss.participation="{participation}"',
@@ -153,7 +156,7 @@ def provenance(steps: int) -> str:
 
 
 def _percent(value: float) -> str:
-    return "0" if value == 0 else f"{100 * value:.2g} %"
+    return "0" if value == 0 else f"{float(f'{100 * value:.2g}'):g} %"
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ def _cell(values: Sequence[float], told: Callable[[float], str]) -> str:
 
 
 def _percent(value: float) -> str:
-    return "0" if value == 0 else f"{100 * value:.2g} %"
+    return "0" if value == 0 else f"{float(f'{100 * value:.2g}'):g} %"
 
 
 def _factor(value: float) -> str:

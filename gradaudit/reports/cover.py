@@ -94,13 +94,19 @@ def _measured(found: MeasuredParticipation, plot: str | None) -> Iterator[Render
     yield Padding(table, (0, 0, 0, 2))
     if found.trained:
         yield Text()
-        apart = wording.share(found.difference[-1])
-        sentence = f"The {wording.counted(found.trained, 'variable')} that task terms train end up {apart} apart"
-        if found.worst is not None:
-            sentence += f"; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}"
-        yield Text(f"{sentence}.")
+        yield Text(f"The {wording.counted(found.trained, 'variable')} that task terms train {_apart(found)}.")
     if plot is not None:
         yield Text.assemble(("Plot: ", "aside"), (inert(plot), "source"))
+
+
+def _apart(found: MeasuredParticipation) -> str:
+    """How far what trains lies apart in the end, and which variable the furthest."""
+    if found.difference[-1] == 0:
+        return "end up the same, bit by bit"
+    apart = f"end up {wording.share(found.difference[-1])} apart"
+    if found.worst is None:
+        return apart
+    return f"{apart}; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}"
 
 
 def _below_one_scope(terms: Sequence[str]) -> tuple[str, list[str]]:

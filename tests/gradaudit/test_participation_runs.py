@@ -326,6 +326,16 @@ def test_the_report_has_a_section_on_what_was_measured(command: Command) -> None
     assert "The 4 variables that task terms train end up" in ended.output
 
 
+def test_what_trains_just_the_same_is_told_as_that() -> None:
+    def apart(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+        with tf.name_scope(SCOPE):
+            return loss + power(outputs["b"])
+
+    assert "The 2 variables that task terms train end up the same, bit by bit." in text(
+        audit(losses_of(apart), measure=3)
+    )
+
+
 def test_the_folder_gets_the_report_in_both_formats_and_a_plot(command: Command, folder: Path) -> None:
     ended = command("cover", "measured_subject.py:patched", "--probe", str(STEPS), "--report", "out")
     assert ended.status == 0
