@@ -20,6 +20,9 @@ Matrix = tuple[tuple[Answer, ...], ...]
 _VALUES_NOT_READ = frozenset({"ZerosLike", "OnesLike", "Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """Ops whose result does not depend on the value of their input: through them no gradient is carried."""
 
+_OTHER_GRAPH = "should be from the same graph"
+"""What TensorFlow says of a custom gradient, made while another one is asked, that hands on what stands elsewhere."""
+
 _IGNORED_ATTRIBUTES = frozenset({"_output_shapes", "_class", "_XlaHasReferenceVars", "container", "shared_name"})
 
 
@@ -62,19 +65,22 @@ class Edges:
             scratch = func_graph.FuncGraph("gradient")
         try:
             arriving, leaving = _called(gradient_function, op, scratch)
-        except Exception:  # noqa: BLE001  # a user's custom gradient may raise anything
-            if not has_custom_gradient(op):
-                return _everywhere(op, "opaque")
-            return self._asked_in_place(gradient_function, op)
+        except Exception as error:  # noqa: BLE001  # a user's custom gradient may raise anything
+            if isinstance(error, ValueError) and _OTHER_GRAPH in str(error):
+                return self._asked_in_place(gradient_function, op)
+            # TensorFlow would fail in the same place: whether a gradient passes cannot be known.
+            return _everywhere(op, "opaque")
         return _matrix(op, arriving, leaving, _folded(scratch, op, values))
 
     def _asked_in_place(self, gradient_function: Callable[..., Any], op: Any) -> Matrix:
-        """Ask a custom gradient that works in no graph but that of its op, as one that recomputes another one."""
+        """Ask a custom gradient that works in no graph but that of its op, as one that recomputes another one.
+
+        Others are not asked there: one that reduces among replicas would wait for the others.
+        """
         before = len(op.graph.get_operations())
         try:
             arriving, leaving = _called(gradient_function, op, op.graph)
         except Exception:  # noqa: BLE001
-            # TensorFlow would fail in the same place: whether a gradient passes cannot be known.
             return _everywhere(op, "opaque")
         finally:
             self.strays.update((id(stray), stray) for stray in op.graph.get_operations()[before:])
