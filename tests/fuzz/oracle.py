@@ -35,8 +35,8 @@ arithmetic: every operand is scaled, element by element, by factors of either si
 masks: masks that are constant element by element, what a pad adds, and booleans and indices, are random.
 branches: a condition gives a random mixture of all its branches, so that branches meet that never do: those of two
     conditions on one value, and one branch forwards and another one backwards.
-rounds: how often a loop goes round is random, and so is what it starts with, or goes through row by row, and what is
-    stored in a TensorArray.
+rounds: how often a loop goes round is random, and so is what it starts with, goes through or makes row by row, and
+    what is stored in a TensorArray.
 elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
 all elements: of every op, and what a gradient inside a loss is, is random; a limit only where one is asked for there,
     because the indices and values with which loops and functions are differentiated are none that are constant.

@@ -343,7 +343,7 @@ class _Source:
             value = f"tf.map_fn({statement.name}, {operands[0]})"
         else:
             value = f"tf.scan({statement.name}, {operands[1]}, {operands[0]})"
-        self._add(depth, f"{statement.output} = {value}")
+        self._add(depth, f"{statement.output} = {self._carried(value)}")
 
     def _innergradient(self, depth: int, statement: InnerGradient) -> None:
         self._add(depth, f"with tf.GradientTape() as {statement.name}:")
