@@ -245,7 +245,7 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("f->m", "tf.cast({0}, tf.float64)"),
     *_kinds("f->h", "tf.cast({0}, tf.float16)"),
     *_kinds("h->f", "tf.cast({0}, tf.float32)"),
-    *_kinds("mm->c", "tf.complex({0}, {1})"),
+    *_kinds("mm->c", "tf.complex({0}, imaginary({1}))"),
     *_kinds("m->c", "tf.signal.fft(tf.cast({0}, tf.complex128))"),
     *_kinds("c->c", "tf.math.conj({0})", "tf.signal.ifft({0})"),
     *_kinds("cc->c", "{0} * {1}"),
@@ -264,6 +264,10 @@ def difference(left, right):
     "padded": """
 def padded(value, paddings):
     return tf.pad(value, paddings)
+""",
+    "imaginary": """
+def imaginary(value):
+    return value
 """,
     "stored": """
 def stored(value):

@@ -169,6 +169,7 @@ class _Hooks:
             "loosened": self._loosened,
             "mask": self._mask,
             "difference": self._difference,
+            "imaginary": self._imaginary,
             "padded": self._padded,
             "rounded": self._rounded,
             "straight_through": tf.custom_gradient(lambda value: (self._rounded(value), lambda upstream: upstream)),
@@ -214,6 +215,10 @@ class _Hooks:
 
     def _difference(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         return left - right * (1.0 + self._is_on("arithmetic") * (self._factors(right) - 1.0))
+
+    def _imaginary(self, value: tf.Tensor) -> tf.Tensor:
+        """An imaginary part that is not just the real one: `(x + ix)**4` has none."""
+        return value * (1.0 + self._is_on("arithmetic") * (self._factors(value) - 1.0))
 
     def _padded(self, value: tf.Tensor, paddings: list[list[int]]) -> tf.Tensor:
         padded = tf.pad(value, paddings)

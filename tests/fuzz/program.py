@@ -216,7 +216,11 @@ class _Source:
         names = ", ".join(weight.name for weight in program.weights)
         self._add(1, "", f"return Subject(step, [{specs}], variables=[{names}])")
         body = "\n".join(self._lines)
-        hooks = {"mask", "difference", "padded", "rounded", "stored", "straight_through"} if self._loosened else set()
+        hooks = (
+            {"mask", "difference", "imaginary", "padded", "rounded", "stored", "straight_through"}
+            if self._loosened
+            else set()
+        )
         called = {name for name in HELPERS if re.search(rf"(?<![.\w]){name}\(", body)}
         helpers = [text for name, text in HELPERS.items() if name in called - hooks]
         head = ["import tensorflow as tf", "", "from gradaudit import Subject", *helpers, "", "def build():"]
