@@ -98,6 +98,8 @@ def audit(
         raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
 
     expressions = tuple(Expression(term) for term in terms)
+    if (expressions or suggest) and not participation_scopes:
+        raise SubjectError("A participation term needs a name scope: participation_scopes is empty.")
     if expressions and (probe or measure):
         raise SubjectError("Terms that are added for the audit are in no step that a probe could run: leave one out.")
 
@@ -280,7 +282,9 @@ class _Attempt:
             graph=opening.graph.network,
             coverage=covered,
             costs=costs,
-            suggestion=suggestion(opening.graph, objectives, lacking) if self.suggest else None,
+            suggestion=suggestion(opening.graph, objectives, lacking, self.participation_scopes[0])
+            if self.suggest
+            else None,
             optimizer=", ".join(dict.fromkeys(type(each).__name__ for each, _ in optimizers)) or None,
             notes=(
                 *self.notes,

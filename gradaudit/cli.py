@@ -101,9 +101,18 @@ def main(context: click.Context) -> int:
     return 0
 
 
-def _of_what_is_audited(command: Callable[..., int]) -> Callable[..., int]:
-    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set."""
+def _of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set, --format, --output."""
     for option in (
+        click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output."),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="Of the report.",
+        ),
         click.option(
             "--set",
             "overrides",
@@ -126,11 +135,7 @@ def _of_what_is_audited(command: Callable[..., int]) -> Callable[..., int]:
 
 
 @main.command()
-@_of_what_is_audited
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
-)
-@click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output.")
+@_of_every_audit
 @click.option(
     "--report",
     "folder",
@@ -202,7 +207,7 @@ def trace(
 
 
 @main.command()
-@_of_what_is_audited
+@_of_every_audit
 @click.option(
     "--term",
     "terms",
@@ -221,10 +226,6 @@ def trace(
     help="Run so many real steps with the terms, and as many without, and measure what they do to the variables that "
     "they cover and to those that train.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the report."
-)
-@click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output.")
 @click.option(
     "--report",
     "folder",

@@ -80,7 +80,7 @@ class Edges:
         before = len(op.graph.get_operations())
         try:
             arriving, leaving = _called(gradient_function, op, op.graph)
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001  # as above: TensorFlow would fail here too
             return _everywhere(op, "opaque")
         finally:
             self.strays.update((id(stray), stray) for stray in op.graph.get_operations()[before:])

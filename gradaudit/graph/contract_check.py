@@ -74,13 +74,12 @@ class ContractCheck:
         lacking = [verdict for verdict in self._of(contract) if not self._trains(verdict, contract.term)]
         reasons: dict[str, list[Verdict]] = {}
         for verdict in lacking:
-            reasons.setdefault(self._why_not(verdict, contract.term), []).append(verdict)
-        for message, members in reasons.items():
+            reasons.setdefault(self._why_not([verdict], contract.term), []).append(verdict)
+        for members in reasons.values():
             paths = [verdict.path for verdict in members]
             cause = members[0].cause
             chain = self._way(paths[0]) if cause is None else cause.chain
-            verb = "are" if len(paths) > 1 else "is"
-            told = f"{_listed(paths)} {message.format(verb=verb, s='' if len(paths) > 1 else 's')}{self._by(chain)}"
+            told = f"{_listed(paths)} {self._why_not(members, contract.term)}{self._by(chain)}"
             yield Breach(contract, tuple(paths), told, chain)
 
     def _trains(self, verdict: Verdict, term: str | None) -> bool:
@@ -90,12 +89,13 @@ class ContractCheck:
             return verdict.status == "connected"
         return any(fnmatchcase(name, term) for name in verdict.terms)
 
-    def _why_not(self, verdict: Verdict, term: str | None) -> str:
-        if verdict.cause is not None:
-            return f"{{verb}} {verdict.status}: {_literal(verdict.cause.message)}"
-        if term is not None and verdict.status in ("connected", "participation-only"):
-            return f"get{{s}} a gradient from {_literal(', '.join(verdict.terms))} alone"
-        return f"{{verb}} {verdict.status}"
+    def _why_not(self, verdicts: Sequence[Verdict], term: str | None) -> str:
+        """What is true of variables that share a status and a cause."""
+        verdict, is_one = verdicts[0], len(verdicts) == 1
+        if verdict.cause is None and term is not None and verdict.status in ("connected", "participation-only"):
+            return f"get{'s' if is_one else ''} a gradient from {', '.join(verdict.terms)} alone"
+        why = "" if verdict.cause is None else f": {verdict.cause.message}"
+        return f"{'is' if is_one else 'are'} {verdict.status}{why}"
 
     def _flowing(self, contract: Contract) -> Iterator[Breach]:
         for objective in self._objectives:
@@ -131,11 +131,6 @@ class ContractCheck:
             if place and place not in places[-1:]:
                 places.append(place)
         return f", by way of {' > '.join(places)}" if places else ""
-
-
-def _literal(text: str) -> str:
-    """Text in which braces stand for themselves."""
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _listed(paths: Sequence[str]) -> str:

@@ -34,12 +34,15 @@ class SuggestedOutput:
 class Suggestion:
     """The fewest outputs that cover what any output covers, and the variables that none does.
 
+    Their terms belong into the name scope `scope`.
+
     `checked` are the numbers of variables by status in the audit of the step with these terms added; `left` those that
     are not covered in it although they should be; `unchecked` says why it could not be audited.
     """
 
     outputs: tuple[SuggestedOutput, ...]
     beyond: tuple[str, ...]
+    scope: str
     checked: Mapping[Status, int] | None = None
     left: tuple[str, ...] = ()
     unchecked: str | None = None
@@ -50,13 +53,16 @@ class Suggestion:
         return tuple(output.term for output in self.outputs)
 
 
-def suggestion(graph: GradientGraph, objectives: Sequence[ObjectiveFacts], lacking: Mapping[str, str]) -> Suggestion:
+def suggestion(
+    graph: GradientGraph, objectives: Sequence[ObjectiveFacts], lacking: Mapping[str, str], scope: str
+) -> Suggestion:
     """The smallest set of named outputs from which a gradient gets to every variable that any of them gets one to.
 
     Args:
         graph: the gradient graph.
         objectives: the gradient calls: what their tapes record, and which variables they ask for.
         lacking: the paths of the variables without a gradient, by node.
+        scope: the name scope that tells a participation term.
     """
     nodes: dict[str, list[str]] = {}
     for node in graph.named_outputs():
@@ -70,7 +76,7 @@ def suggestion(graph: GradientGraph, objectives: Sequence[ObjectiveFacts], lacki
         paths = tuple(path for path in lacking.values() if path in covered[name] - told)
         told |= covered[name]
         outputs.append(SuggestedOutput(name, paths))
-    return Suggestion(tuple(outputs), tuple(path for path in lacking.values() if path not in told))
+    return Suggestion(tuple(outputs), tuple(path for path in lacking.values() if path not in told), scope)
 
 
 def _reached(

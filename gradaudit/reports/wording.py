@@ -20,9 +20,6 @@ QUIET: tuple[Status, ...] = ("connected", "frozen")
 
 REPORTING_ORDER: tuple[Status, ...] = (*NEVER_LEARNS, "opaque", "participation-only", *QUIET)
 
-PARTICIPATION_SCOPE = "gradient_participation"
-"""The name scope of a suggested term."""
-
 MEANING: dict[Status, str] = {
     "connected": "a task term trains it",
     "participation-only": "has a gradient, learns nothing",
@@ -192,7 +189,7 @@ def cures(audit: Audit, found: Suggestion) -> tuple[tuple[str, tuple[str, ...]],
         "Let the outputs participate, which silences the warning and is no training",
         (
             *outputs,
-            f'with tf.name_scope("{PARTICIPATION_SCOPE}"):',
+            f"with tf.name_scope({json.dumps(found.scope)}):",
             "    for name in outputs_without_target:",
             f"        loss += {WEIGHT} * tf.reduce_mean(tf.square(outputs[name]))",
         ),

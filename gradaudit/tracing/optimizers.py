@@ -33,9 +33,7 @@ def _none(_optimizer: Any) -> None:
 
 
 _KNOWN: dict[str, tuple[Treatment, _Threshold]] = {
-    **dict.fromkeys(
-        ("Adam", "AdamW", "Adamax", "Nadam", "Lamb", "ScheduleFreeAdamW", "Muon"), ("normalizes", _epsilon)
-    ),
+    **dict.fromkeys(("Adam", "Adamax", "Nadam", "Lamb", "ScheduleFreeAdamW", "Muon"), ("normalizes", _epsilon)),
     **dict.fromkeys(("Adafactor", "Lion", "Adadelta"), ("normalizes", _none)),
     "RMSprop": ("normalizes", _root_of_epsilon),
     "Adagrad": ("normalizes", _root_of_accumulator),

@@ -471,3 +471,14 @@ def test_updates_by_hand_cost_what_nobody_knows() -> None:
         return Subject(step, [tf.TensorSpec([4, 8])], variables=[w])
 
     assert "What that costs is not known" in text(audit(subject))
+
+
+def test_a_suggested_term_stands_in_the_scope_that_the_project_chose() -> None:
+    result = audit(heads("b"), suggest=True, participation_scopes=["keepalive"])
+    assert 'with tf.name_scope("keepalive"):' in text(result)
+
+
+@pytest.mark.parametrize("options", [{"suggest": True}, {"terms": ["mean(c)"]}], ids=["suggest", "term"])
+def test_a_term_without_a_scope_to_stand_in_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(SubjectError, match="participation_scopes is empty"):
+        audit(heads("b"), participation_scopes=[], **options)
