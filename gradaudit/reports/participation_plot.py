@@ -33,6 +33,7 @@ def render_participation(measured: MeasuredParticipation, title: str) -> bytes:
     _draw_line(apart, measured.recorded, measured.worst_difference, _COLOURS[7], "-")
     apart.set_ylabel("what tasks train,\nwith terms against without")
     apart.set_xlabel("step")
+    apart.xaxis.get_major_locator().set_params(integer=True)
     under = f" under {measured.optimizer}" if measured.optimizer else ""
     figure.suptitle(f"{title}: {measured.steps:,} steps{under}", parse_math=False)
     _name_lines(moved, [term.name for term in measured.terms])
