@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +23,7 @@ from gradaudit.graph.idle_terms import idle_terms
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.participation_cost import ParticipationCost, participation_costs
 from gradaudit.graph.report import Audit
-from gradaudit.graph.suggestion import suggestion
+from gradaudit.graph.suggestion import Access, Step, Suggestion, suggestion
 from gradaudit.graph.verdicts import STATUSES, Source, UnregisteredOp, Verdict
 from gradaudit.measuring import BuiltSubject, measured
 from gradaudit.probing import FAILS, probed
@@ -260,7 +260,7 @@ class _Attempt:
         training = {fact.node: fact.path for fact in facts if fact.trainable}
         zeros = {fact.path: judgement.zeros(fact) for fact in facts}
         covered = coverage(found, verdicts, zeros, trace.scope_names.opened(self.participation_scopes))
-        lacking = {fact.node: fact.path for fact in facts if fact.path in covered.uncovered}
+        lacking = {f.node: v for f, v in zip(facts, verdicts, strict=True) if v.path in covered.uncovered}
         optimizers = list(trace.updates.optimizers.values())
         costs = _costs(covered, optimizers, opening)
         audit = Audit(
@@ -282,9 +282,7 @@ class _Attempt:
             graph=opening.graph.network,
             coverage=covered,
             costs=costs,
-            suggestion=suggestion(opening.graph, objectives, lacking, self.participation_scopes[0])
-            if self.suggest
-            else None,
+            suggestion=self._suggestion(subject, trace, opening, objectives, lacking) if self.suggest else None,
             optimizer=", ".join(dict.fromkeys(type(each).__name__ for each, _ in optimizers)) or None,
             notes=(
                 *self.notes,
@@ -296,6 +294,23 @@ class _Attempt:
         )
         by_node = {node: known for known, node in opening.variables.with_nodes()}
         return audit, [by_node[fact.node] for fact in facts], _left_out(calls, objectives)
+
+    def _suggestion(
+        self,
+        subject: Subject,
+        trace: Trace,
+        opening: Opening,
+        objectives: Sequence[ObjectiveFacts],
+        lacking: Mapping[str, Verdict],
+    ) -> Suggestion:
+        outputs = trace.origins.outputs
+        places = {output.name: Access(output.model, output.access, output.tensor.dtype.name) for output in outputs}
+        model = subject.model
+        step = Step(
+            models=tuple(dict.fromkeys(output.model for output in outputs)) if model is None else (model.name,),
+            is_compiled=subject.is_kerass_own,
+        )
+        return suggestion(opening.graph, objectives, lacking, places, self.participation_scopes[0], step)
 
     def _objective(self, opening: Opening, call: GradientCall, position: int) -> ObjectiveFacts:
         name = "loss" if position == 0 else f"loss {position + 1}"

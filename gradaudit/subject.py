@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from gradaudit.errors import SubjectError
@@ -60,12 +61,15 @@ class Subject:
 
         Args:
             model: a compiled Keras model; it need not be built.
-            batch: what `train_step` gets, `(x, y)` or `(x, y, sample_weight)`, of TensorSpecs, arrays or tensors, or a
-                `tf.data.Dataset`, of which an audit uses the `element_spec` alone, and a probe the first batches.
+            batch: what `train_step` gets, `(x, y)` or `(x, y, sample_weight)`, of TensorSpecs, arrays or tensors; or a
+                `tf.data.Dataset`, of which an audit uses the `element_spec` alone, or a `keras.utils.PyDataset`, of
+                which it uses the first batch. What runs real steps goes through the batches of either.
 
         Raises:
-            SubjectError: `model` is no Keras model, or is not compiled.
+            SubjectError: `model` is no Keras model, or is not compiled; `batch` is a PyDataset without a batch.
         """
+        import keras
+
         if not hasattr(model, "train_step"):
             raise SubjectError(f"model must be a keras.Model, not {type(model).__name__}.")
         if not getattr(model, "compiled", False):
@@ -77,7 +81,18 @@ class Subject:
 
         if hasattr(batch, "element_spec"):
             return cls(step, [batch.element_spec], name=model.name, model=model, batches=batch)
+        if isinstance(batch, keras.utils.PyDataset):
+            if batch.num_batches == 0:
+                raise SubjectError(f"{type(batch).__name__} has no batch: give it data of one batch at least.")
+            return cls(step, [batch[0]], name=model.name, model=model, batches=_Batches(batch))
         return cls(step, [batch], name=model.name, model=model)
+
+    @property
+    def is_kerass_own(self) -> bool:
+        """Whether this is the step that Keras gives every compiled model, and none of the user's code."""
+        import keras
+
+        return self.model is not None and type(self.model).train_step is keras.Model.train_step
 
     def build(self) -> None:
         """Build the model as `fit` does before its first step: under a strategy; else the step builds what it calls."""
@@ -93,3 +108,15 @@ class Subject:
 
         with self.model.distribute_strategy.scope():
             self.model._symbolic_build(data_batch=tf.nest.map_structure(symbolic, self.inputs[0]))
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The batches of a `keras.utils.PyDataset`, in order."""
+
+    dataset: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        number = self.dataset.num_batches
+        for index in count() if number is None else range(number):
+            yield self.dataset[index]

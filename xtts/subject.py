@@ -15,7 +15,7 @@ from xtts.training.assembly import compiled_model, training_batches
 
 
 def subject(config: Mapping[str, Any]) -> gradaudit.Subject:
-    """Return the step that `fit` would run with this configuration, and a batch as it would get.
+    """Return the step that `fit` would run with this configuration, and the batches that it would get.
 
     Args:
         config: the parsed file, with a scenario's changes applied.
@@ -28,7 +28,7 @@ def subject(config: Mapping[str, Any]) -> gradaudit.Subject:
     except ConfigError as error:
         raise AuditConfigError(str(error)) from None
     model = compiled_model(checked)
-    return gradaudit.Subject.from_keras(model, training_batches(checked, model)[0])
+    return gradaudit.Subject.from_keras(model, training_batches(checked, model))
 
 
 def read_config(path: Path, scenario: str | None = None, overrides: Sequence[str] = ()) -> Config:

@@ -124,6 +124,10 @@ class Causes:
     def _chains(self) -> list[Chains]:
         return self._ways(ANY_FLOW)
 
+    @cached_property
+    def _from_outputs(self) -> Chains:
+        return self._graph.chains(self._graph.named_outputs(), window=Window(None))
+
     def _ways(self, flows: frozenset[Flow]) -> list[Chains]:
         return [self._graph.chains([root], window=window, flows=flows) for root, window, _ in self._objectives]
 
@@ -207,7 +211,11 @@ class Causes:
         return False
 
     def _dead_end(self, node: str) -> Cause:
-        """Its values are computed with, and the result is dropped."""
+        """What is computed from it is dropped, or ends in an output behind an op that passes no gradient."""
+        stopped = self._from_outputs.first_block(node) if self._from_outputs.reaches(node) else None
+        if stopped is not None:
+            block, chain = stopped
+            return _stopped_before_output(block, self._graph.facts(chain[0])["output"])
         end = self._furthest(node)
         facts = self._graph.facts(end)
         return Cause(
@@ -280,6 +288,18 @@ def _broken(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> 
     paths = "every path" if alone else "the shortest path"
     message = f"{paths} to the loss crosses {block.op_type}, which {block.why}"
     return Cause.blocked(block, chain, blocks, message, _FIXES.get(block.op_type, _OTHER_FIX))
+
+
+def _stopped_before_output(block: Block, output: str) -> Cause:
+    return Cause(
+        kind="dead-end",
+        op_type=block.op_type,
+        layer=block.layer,
+        source=block.source,
+        message=f"it ends in model output {output}, read by no loss term, behind {block.op_type}, which {block.why}",
+        fix=f"use the values before {block.op_type} in the loss, freeze the layer, or drop the output",
+        blocks=(block,),
+    )
 
 
 def _unread_element(block: Block, chain: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:

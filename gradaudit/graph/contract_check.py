@@ -8,10 +8,16 @@ from fnmatch import fnmatchcase
 from gradaudit.graph.contracts import Breach, Contract, ContractsKept, Unmatched
 from gradaudit.graph.gradient_graph import PASSES, GradientGraph
 from gradaudit.graph.judgement import ObjectiveFacts
-from gradaudit.graph.verdicts import Verdict
+from gradaudit.graph.verdicts import Status, Verdict
 from gradaudit.spelling import nearest
 
 _SHOWN = 3
+_MEANING: dict[Status, str] = {
+    "participation-only": "no task term depends on it",
+    "untracked": "no gradient call asks for it",
+    "not-updated": "the step never applies the gradient",
+}
+"""What a status means that has no cause to tell."""
 
 
 class ContractCheck:
@@ -66,8 +72,8 @@ class ContractCheck:
         elif contract.kind == "frozen":
             updated = [verdict.path for verdict in self._of(contract) if verdict.path in self._updated]
             if updated:
-                chain = self._way(updated[0])
-                yield Breach(contract, tuple(updated), f"the step updates {_listed(updated)}{self._by(chain)}", chain)
+                chain = self._shortest(updated[0])
+                yield Breach(contract, tuple(updated), f"the step updates {_listed(updated)}", chain, self._way(chain))
 
     def _not_trained(self, contract: Contract) -> Iterator[Breach]:
         """One breach for each reason: variables that share a status and a cause stand together."""
@@ -78,9 +84,9 @@ class ContractCheck:
         for members in reasons.values():
             paths = [verdict.path for verdict in members]
             cause = members[0].cause
-            chain = self._way(paths[0]) if cause is None else cause.chain
-            told = f"{_listed(paths)} {self._why_not(members, contract.term)}{self._by(chain)}"
-            yield Breach(contract, tuple(paths), told, chain)
+            chain = self._shortest(paths[0]) if cause is None else cause.chain
+            told = f"{_listed(paths)} {self._why_not(members, contract.term)}"
+            yield Breach(contract, tuple(paths), told, chain, self._way(chain))
 
     def _trains(self, verdict: Verdict, term: str | None) -> bool:
         if verdict.status not in ("connected", "participation-only"):
@@ -94,8 +100,8 @@ class ContractCheck:
         verdict, is_one = verdicts[0], len(verdicts) == 1
         if verdict.cause is None and term is not None and verdict.status in ("connected", "participation-only"):
             return f"get{'s' if is_one else ''} a gradient from {', '.join(verdict.terms)} alone"
-        why = "" if verdict.cause is None else f": {verdict.cause.message}"
-        return f"{'is' if is_one else 'are'} {verdict.status}{why}"
+        why = verdict.cause.message if verdict.cause is not None else _MEANING.get(verdict.status)
+        return f"{'is' if is_one else 'are'} {verdict.status}{f': {why}' if why else ''}"
 
     def _flowing(self, contract: Contract) -> Iterator[Breach]:
         for objective in self._objectives:
@@ -108,10 +114,10 @@ class ContractCheck:
                     chain = self._graph.chains([term.node], window=objective.window, flows=PASSES).to(
                         self._nodes[reached[0]]
                     )
-                    message = f"a gradient flows from {term.name} to {_listed(reached)}{self._by(chain)}"
-                    yield Breach(contract, tuple(reached), message, chain)
+                    message = f"a gradient flows from {term.name} to {_listed(reached)}"
+                    yield Breach(contract, tuple(reached), message, chain, self._way(chain))
 
-    def _way(self, path: str) -> tuple[str, ...]:
+    def _shortest(self, path: str) -> tuple[str, ...]:
         """The shortest way by which a gradient gets to a variable; empty if none does."""
         node = self._nodes[path]
         ways = [
@@ -122,15 +128,15 @@ class ContractCheck:
         ]
         return min(ways, key=len, default=())
 
-    def _by(self, chain: Sequence[str]) -> str:
-        """The terms, layers and variables along a chain, in words."""
+    def _way(self, chain: Sequence[str]) -> tuple[str, ...]:
+        """The terms, layers and variables along a chain."""
         places: list[str] = []
         for node in chain:
             facts = self._graph.facts(node)
             place = facts.get("path") or facts["layer"] or (facts.get("label") if facts["kind"] == "term" else None)
             if place and place not in places[-1:]:
                 places.append(place)
-        return f", by way of {' > '.join(places)}" if places else ""
+        return tuple(places)
 
 
 def _listed(paths: Sequence[str]) -> str:

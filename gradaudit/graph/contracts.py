@@ -42,12 +42,16 @@ class Contract:
 
 @dataclass(frozen=True)
 class Breach:
-    """A contract that the step breaks for some variables; `chain` is the shortest evidence, as ids of nodes."""
+    """A contract that the step breaks for some variables.
+
+    `chain` is the shortest evidence, as ids of nodes, and `way` the terms, layers and variables along it.
+    """
 
     contract: Contract
     variables: tuple[str, ...]
     message: str
     chain: tuple[str, ...] = ()
+    way: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

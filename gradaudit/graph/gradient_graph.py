@@ -84,6 +84,7 @@ class GradientGraph:
         self._selections = selections
         self._counts: dict[str, int] = {}
         self._made_up: list[tuple[str, str]] = []
+        self._outputs: dict[str, None] = {}
         self.writes: list[Write] = []
 
     def add_op(
@@ -173,6 +174,7 @@ class GradientGraph:
     def name_output(self, node: str, name: str) -> None:
         """Mark a tensor as a named output of the model."""
         self.network.nodes[node].setdefault("output", name)
+        self._outputs[node] = None
 
     def facts(self, node: str) -> dict[str, Any]:
         """The attributes of a node."""
@@ -184,8 +186,8 @@ class GradientGraph:
         return (node for node, facts in self.network.nodes.items() if facts["kind"] == kind)
 
     def named_outputs(self) -> list[str]:
-        """The tensors that are named outputs of the model."""
-        return [node for node, facts in self.network.nodes.items() if "output" in facts]
+        """The tensors that are named outputs of the model, in the order in which they were named."""
+        return list(self._outputs)
 
     def producers(self, node: str) -> Iterable[str]:
         """What a tensor is directly computed from."""
@@ -452,7 +454,7 @@ class Chains:
         part: Part = WHOLE
         for position, (consumer, producer) in enumerate(pairwise(chain)):
             block = self.graph.block_between(consumer, producer, self.window)
-            if block is None:
+            if block is None and self.graph.facts(consumer)["carries"]:
                 behind = self.graph.behind(consumer, producer, part)
                 if behind is None:
                     facts = self.graph.facts(consumer)
@@ -464,7 +466,7 @@ class Chains:
             end = position + 1
             while not self.graph.facts(chain[end])["carries"] and end + 1 < len(chain):
                 end += 1
-            if end > position + 1:
+            if block is None or end > position + 1:
                 facts = self.graph.facts(chain[end - 1])
                 block = Block(facts["op_type"], "no-gradient", facts["layer"], facts["source"])
             return block, chain[: end + 1]

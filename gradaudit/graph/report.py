@@ -256,9 +256,10 @@ def _curves(curves: Curves) -> dict[str, Any]:
 def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
     return {
         "outputs": [
-            {"name": output.name, "term": output.term, "covers": list(output.covers)} for output in suggestion.outputs
+            {"name": output.name, "term": output.term, "covers": list(output.covers), "losses": list(output.losses)}
+            for output in suggestion.outputs
         ],
-        "beyond": list(suggestion.beyond),
+        "beyond": dict(suggestion.beyond),
         "checked": None if suggestion.checked is None else dict(suggestion.checked),
         "left": list(suggestion.left),
         "unchecked": suggestion.unchecked,

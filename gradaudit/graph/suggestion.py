@@ -9,18 +9,32 @@ from dataclasses import dataclass
 
 from gradaudit.graph.gradient_graph import GradientGraph
 from gradaudit.graph.judgement import ObjectiveFacts
-from gradaudit.graph.verdicts import Status
+from gradaudit.graph.verdicts import Status, Verdict
 
 WEIGHT = "1e-6"
 """What a suggested term weighs."""
 
 
 @dataclass(frozen=True)
+class Access:
+    """How Python gets at a model output: `access`, such as `["pitch"]`, of what a call of `model` returned."""
+
+    model: str
+    access: str
+    dtype: str
+
+
+@dataclass(frozen=True)
 class SuggestedOutput:
-    """A model output whose participation would cover `covers`, of which no output before it has any."""
+    """A model output whose participation would cover `covers`, of which no output before it has any.
+
+    `losses` are the names of those that are differentiated where it is recorded.
+    """
 
     name: str
     covers: tuple[str, ...]
+    found_at: Access
+    losses: tuple[str, ...]
 
     @property
     def term(self) -> str:
@@ -31,8 +45,20 @@ class SuggestedOutput:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What is known of a step, for code that changes it.
+
+    `models` are the names of what it calls. `is_compiled` says that Keras gives it to every compiled model, so that the
+    loss is differentiated in no code of the user's.
+    """
+
+    models: tuple[str, ...]
+    is_compiled: bool
+
+
+@dataclass(frozen=True)
 class Suggestion:
-    """The fewest outputs that cover what any output covers, and the variables that none does.
+    """The fewest outputs that cover what any output covers, and the variables that none does, each with its reason.
 
     Their terms belong into the name scope `scope`.
 
@@ -41,8 +67,9 @@ class Suggestion:
     """
 
     outputs: tuple[SuggestedOutput, ...]
-    beyond: tuple[str, ...]
+    beyond: Mapping[str, str]
     scope: str
+    step: Step
     checked: Mapping[Status, int] | None = None
     left: tuple[str, ...] = ()
     unchecked: str | None = None
@@ -54,41 +81,64 @@ class Suggestion:
 
 
 def suggestion(
-    graph: GradientGraph, objectives: Sequence[ObjectiveFacts], lacking: Mapping[str, str], scope: str
+    graph: GradientGraph,
+    objectives: Sequence[ObjectiveFacts],
+    lacking: Mapping[str, Verdict],
+    places: Mapping[str, Access],
+    scope: str,
+    step: Step,
 ) -> Suggestion:
     """The smallest set of named outputs from which a gradient gets to every variable that any of them gets one to.
 
     Args:
         graph: the gradient graph.
         objectives: the gradient calls: what their tapes record, and which variables they ask for.
-        lacking: the paths of the variables without a gradient, by node.
+        lacking: the verdicts of the variables without a gradient, by node.
+        places: where Python finds each output.
         scope: the name scope that tells a participation term.
+        step: what is known of the step.
     """
+    losses = [objective for objective in objectives if not objective.is_inner]
     nodes: dict[str, list[str]] = {}
     for node in graph.named_outputs():
         nodes.setdefault(graph.facts(node)["output"], []).append(node)
-    covered = {name: _reached(graph, objectives, roots, lacking) for name, roots in nodes.items()}
+    reached = {name: _reached(graph, losses, roots, lacking) for name, roots in nodes.items()}
+    covered = {name: set().union(*by_loss.values()) for name, by_loss in reached.items()}
     coverable = sorted(set().union(*covered.values()))
     chosen = _fewest([name for name, paths in covered.items() if paths], covered, coverable)
     outputs: list[SuggestedOutput] = []
     told: set[str] = set()
     for name in chosen:
-        paths = tuple(path for path in lacking.values() if path in covered[name] - told)
+        paths = tuple(verdict.path for verdict in lacking.values() if verdict.path in covered[name] - told)
         told |= covered[name]
-        outputs.append(SuggestedOutput(name, paths))
-    return Suggestion(tuple(outputs), tuple(path for path in lacking.values() if path not in told), scope)
+        outputs.append(SuggestedOutput(name, paths, places[name], tuple(reached[name])))
+    asked = frozenset().union(*(loss.asked for loss in losses))
+    beyond = {v.path: _reason(v, node in asked) for node, v in lacking.items() if v.path not in told}
+    return Suggestion(tuple(outputs), beyond, scope, step)
+
+
+def _reason(verdict: Verdict, is_asked: bool) -> str:
+    """Why no output gives a variable a gradient."""
+    if not is_asked:
+        return "no gradient call asks for it"
+    if verdict.cause is None:
+        return "it cannot be judged"
+    if verdict.cause.outputs:
+        return f"no tape of a loss records model output {', '.join(verdict.cause.outputs)}"
+    return verdict.cause.message
 
 
 def _reached(
-    graph: GradientGraph, objectives: Sequence[ObjectiveFacts], roots: Sequence[str], lacking: Mapping[str, str]
-) -> set[str]:
-    """The variables that would get a gradient if these outputs took part in every loss that asks for them."""
-    found: set[str] = set()
-    for objective in objectives:
-        if not objective.is_inner:
-            reached = graph.reach(dict.fromkeys(roots, 1), window=objective.window)
-            wanted = objective.asked & objective.watched & lacking.keys()
-            found |= {lacking[node] for node in wanted if node in reached}
+    graph: GradientGraph, losses: Sequence[ObjectiveFacts], roots: Sequence[str], lacking: Mapping[str, Verdict]
+) -> dict[str, set[str]]:
+    """The variables that would get a gradient if these outputs took part, by each loss that would give it."""
+    found: dict[str, set[str]] = {}
+    for loss in losses:
+        reached = graph.reach(dict.fromkeys(roots, 1), window=loss.window)
+        wanted = loss.asked & loss.watched & lacking.keys()
+        paths = {lacking[node].path for node in wanted if node in reached}
+        if paths:
+            found[loss.name] = paths
     return found
 
 

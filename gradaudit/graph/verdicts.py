@@ -219,7 +219,11 @@ class MissingTerm:
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule's word on a group of variables, or on something that has none."""
+    """A rule's word on a group of variables, or on something that has none.
+
+    `message` says it in one sentence. `heading` and `facts`, each a label with words, say the same for a page that has
+    room for more lines than one; where they are empty, the message is all.
+    """
 
     rule: str
     severity: Severity
@@ -228,3 +232,5 @@ class Finding:
     fingerprint: str
     chain: tuple[str, ...] = ()
     """Node ids of the graph that are the evidence, where there is any but the cause's."""
+    heading: str = ""
+    facts: tuple[tuple[str, str], ...] = ()

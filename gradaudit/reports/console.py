@@ -60,7 +60,7 @@ def printed(content: RenderableType, *, color: bool, width: int) -> str:
         emoji=False,
     )
     with console.capture() as capture:
-        console.print(content)
+        console.print(content, crop=False)
     return _PADDING.sub(r"\1", capture.get()).rstrip("\n")
 
 

@@ -19,7 +19,6 @@ from gradaudit.reports.inert import inert
 from gradaudit.reports.terminal import cost_cards, group_entry, heading, place
 
 _SHOWN_MEMBERS = 8
-_SHOWN_LAYERS = 12
 
 
 def render_cover(
@@ -39,7 +38,7 @@ def _section(audit: Audit, plot: str | None, columns: int) -> Group:
     answer = audit.coverage
     parts: list[RenderableType] = [heading(audit), Text(), _headline(audit)]
     for term in answer.terms:
-        parts += [Text(), _term(term)]
+        parts += [Text(), _term(audit, term)]
     uncovered = set(answer.uncovered)
     for group in wording.ordered_groups(audit):
         if not uncovered.isdisjoint(group.variables):
@@ -63,8 +62,11 @@ def _headline(audit: Audit) -> Text:
     return Text(inert(wording.cover_headline(audit)), "disconnected" if audit.coverage.uncovered else "good")
 
 
-def _term(term: TermCoverage) -> Group:
+def _term(audit: Audit, term: TermCoverage) -> Group:
     facts: list[tuple[str, Text]] = []
+    if len({each.objective for each in audit.coverage.terms}) > 1:
+        (loss,) = (loss for loss in audit.objectives if loss.name == term.objective)
+        facts.append(("of", Text(inert(f"{loss.name}, {loss.source}" if loss.source else loss.name))))
     for label, paths in (("covers", term.covers), ("silences", term.silences)):
         facts += [(label, Text(inert(line))) for line in wording.by_layer(paths, _SHOWN_MEMBERS)]
     if term.covers_nothing_new:
@@ -144,11 +146,12 @@ def _suggestion(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
     if found.beyond:
         yield Text()
         yield Text(f"Out of reach of every output: {wording.counted(len(found.beyond), 'variable')}", "title")
-        reasons = {verdict.path: verdict.cause.message for verdict in audit.variables if verdict.cause is not None}
-        for path in found.beyond[:_SHOWN_LAYERS]:
-            yield Padding(Text(inert(f"{path}: {reasons.get(path, 'it cannot be judged')}")), (0, 0, 0, 4))
-        if len(found.beyond) > _SHOWN_LAYERS:
-            yield Padding(Text(f"… {len(found.beyond) - _SHOWN_LAYERS} more"), (0, 0, 0, 4))
+        reasons: dict[str, list[str]] = {}
+        for path, why in found.beyond.items():
+            reasons.setdefault(why, []).append(path)
+        for why, paths in reasons.items():
+            variables = "\n".join(inert(line) for line in wording.by_layer(paths, _SHOWN_MEMBERS))
+            yield card(Text(variables, "disconnected"), Text(), [("why", Text(inert(why)))])
     if audit.coverage.uncovered:
         yield from _cures(audit, found)
     if found.checked is not None:
@@ -159,7 +162,7 @@ def _suggestion(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
             "disconnected" if found.left else "good",
         )
     if found.left:
-        yield Text(f"Not covered all the same: {inert(', '.join(wording.by_layer(found.left, _SHOWN_LAYERS)))}.")
+        yield Text(f"Not covered all the same: {inert(', '.join(wording.by_layer(found.left, _SHOWN_MEMBERS)))}.")
     if found.unchecked is not None:
         yield Text()
         yield Text(f"Not checked: {inert(found.unchecked)}", "warning")
@@ -169,8 +172,6 @@ def _cures(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
     for title, lines in wording.cures(audit, found):
         yield Text()
         yield Text(title, "title")
-        yield Padding(Text("\n".join(_code(lines)), "fix"), (0, 0, 0, 4))
-
-
-def _code(lines: Sequence[str]) -> list[str]:
-    return [inert(line) for line in lines]
+        # Code is to be copied: its lines stay whole, however narrow the terminal.
+        code = "\n".join(f"    {inert(line)}" for line in lines)
+        yield Text(code, "fix", no_wrap=True, overflow="ignore")

@@ -109,7 +109,8 @@ def group_entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
 def _finding(finding: Finding) -> Group:
     """A rule's word that belongs to no group: on a term, a layer or the optimizer."""
     right = Text.assemble((f"{finding.severity}  ", "aside"), (finding.rule, finding.severity))
-    return card(Text(inert(finding.message), finding.severity), right, [])
+    facts = [(label, Text(inert(words))) for label, words in finding.facts]
+    return card(Text(inert(finding.heading or finding.message), finding.severity), right, facts)
 
 
 def place(lines: str, function: str) -> Text:

@@ -20,9 +20,12 @@ _OF_KIND: dict[ContractKind, Rule] = {
 def findings(breaches: Iterable[Breach]) -> Iterator[Finding]:
     """A finding for each contract that is broken, and each reason."""
     for breach in breaches:
+        way = " > ".join(breach.way)
         yield _OF_KIND[breach.contract.kind].finding(
-            f"{breach.message} (contract: {breach.contract})",
+            f"{breach.message}{f', by way of {way}' if way else ''} (contract: {breach.contract})",
             variables=breach.variables,
             about=(str(breach.contract),),
             chain=breach.chain,
+            heading=str(breach.contract),
+            facts=(("broken", breach.message), *((("way", way),) if way else ())),
         )

@@ -18,7 +18,14 @@ class Rule:
     severity: Severity
 
     def finding(
-        self, message: str, *, variables: tuple[str, ...] = (), about: Iterable[str] = (), chain: tuple[str, ...] = ()
+        self,
+        message: str,
+        *,
+        variables: tuple[str, ...] = (),
+        about: Iterable[str] = (),
+        chain: tuple[str, ...] = (),
+        heading: str = "",
+        facts: tuple[tuple[str, str], ...] = (),
     ) -> Finding:
         """A finding; `about` is what tells it from others of this rule, whatever its message and its line."""
         parts = [self.code, *variables, *about]
@@ -29,6 +36,8 @@ class Rule:
             message=f"{self.title}: {message}",
             fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16],
             chain=chain,
+            heading=heading,
+            facts=facts,
         )
 
 

@@ -12,5 +12,10 @@ RULE = Rule(code="GA301", title="contract that matches nothing", severity="error
 def findings(unmatched: Iterable[Unmatched]) -> Iterator[Finding]:
     """A finding for each pattern that speaks of nothing."""
     for each in unmatched:
-        message = f"{each.message.removesuffix('.')} (contract: {each.contract})"
-        yield RULE.finding(message, about=(str(each.contract), each.message))
+        message = each.message.removesuffix(".")
+        yield RULE.finding(
+            f"{message} (contract: {each.contract})",
+            about=(str(each.contract), each.message),
+            heading=str(each.contract),
+            facts=(("unmatched", message),),
+        )

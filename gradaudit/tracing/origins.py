@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,10 +29,16 @@ class Origin:
 
 @dataclass
 class ModelOutput:
-    """A tensor that an outermost Keras call returned, by the name under which the user knows it."""
+    """A tensor that an outermost Keras call returned, by the name under which the user knows it.
+
+    `model` is the name of what was called, and `access` how Python gets the tensor from what the call returned, such as
+    `["pitch"]` or `[0].logits`; empty if the call returned it alone.
+    """
 
     name: str
     tensor: Any
+    model: str
+    access: str
 
 
 @dataclass
@@ -83,19 +90,34 @@ class Origins:
 
     def note_outputs(self, model: Any, outputs: Any) -> None:
         """Remember what an outermost layer call returned. Outputs of two models with one name are told by the model."""
-        for path, value in nest.flatten_with_joined_string_paths(outputs):
+        flat = nest.flatten_with_tuple_paths(outputs)
+        if isinstance(outputs, Mapping):  # of which TensorFlow sorts the keys
+            written = {key: position for position, key in enumerate(outputs)}
+            flat.sort(key=lambda entry: written[entry[0][0]])
+        for keys, value in flat:
             if isinstance(value, tf.Tensor):
-                name = _output_name(model, path)
+                name = _output_name(model, "/".join(map(str, keys)))
                 wanted, count = name, 1
                 while self._models.setdefault(name, model) is not model:
                     name = f"{model.name}.{wanted}" if count == 1 else f"{model.name}.{wanted} #{count}"
                     count += 1
-                self.outputs.append(ModelOutput(name, value))
+                self.outputs.append(ModelOutput(name, value, str(model.name), _access(outputs, keys)))
 
 
 def layer_path(layer: Any) -> str:
     """A layer's path, as its variables carry it."""
     return str(getattr(layer, "_path", None) or layer.name)
+
+
+def _access(structure: Any, keys: Sequence[Any]) -> str:
+    """How Python gets from a structure to what lies at these keys."""
+    access = ""
+    for key in keys:
+        is_item = isinstance(structure, Mapping) or isinstance(key, int)
+        shown = json.dumps(key, ensure_ascii=False) if isinstance(key, str) else repr(key)
+        access += f"[{shown}]" if is_item else f".{key}"
+        structure = structure[key] if is_item else getattr(structure, key)
+    return access
 
 
 def _output_name(model: Any, path: str) -> str:

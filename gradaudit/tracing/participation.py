@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import ops
+from tensorflow.python.util import tf_decorator
 
 from gradaudit.errors import SubjectError
 from gradaudit.spelling import nearest
@@ -109,14 +111,18 @@ class Participation:
     expressions: Sequence[Expression]
     scope: str
     _added: set[str] = field(default_factory=set)
+    _seen: set[str] = field(default_factory=set)
+    """The outputs that stand in the graph of a gradient call, recorded or not."""
+
+    def handing_out(self, origins: Origins) -> HandingOut:
+        """What lets the functions of a trace return the outputs that the terms name."""
+        return HandingOut(origins, frozenset(name for each in self.expressions for name in each.outputs))
 
     def of(self, origins: Origins, tape: TapeRecord | None, graph: Any) -> list[Any]:
         """The terms whose outputs stand in `graph`, and were recorded by `tape`; of `tf.gradients`, without a tape."""
-        known = {
-            output.name: output.tensor
-            for output in origins.outputs
-            if output.tensor.graph is graph and (tape is None or id(output.tensor.op) in tape.recorded)
-        }
+        here = [output for output in origins.outputs if output.tensor.graph is graph]
+        self._seen.update(output.name for output in here)
+        known = {output.name: output.tensor for output in here if tape is None or id(output.tensor.op) in tape.recorded}
         values = []
         for expression in self.expressions:
             if all(name in known for name in expression.outputs):
@@ -142,10 +148,52 @@ class Participation:
                         f"{start}the step's models have no output {name!r}{nearest(name, known)} "
                         f"They have: {', '.join(known) or 'none'}."
                     )
-            raise SubjectError(f"{start}no gradient call of the step differentiates what is recorded of its outputs.")
+            for name in expression.outputs:
+                if name not in self._seen:
+                    raise SubjectError(
+                        f"{start}output {name!r} is made in a branch or a loop, and does not come out of it. Return it."
+                    )
+            raise SubjectError(
+                f"{start}no tape of a loss records {' and '.join(map(repr, expression.outputs))}. Call the model inside"
+                " the `with tf.GradientTape()` block whose loss is differentiated, and outside of tf.recompute_grad."
+            )
+
+
+@dataclass(frozen=True)
+class HandingOut:
+    """Lets functions also return the named outputs of models that are called in them, for terms computed outside."""
+
+    origins: Origins
+    names: frozenset[str]
+
+    def python_function(self, original: Callable[..., Any]) -> Any:
+        """The Python of a `tf.function`, which returns the outputs beside its own results."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            # AutoGraph puts a converted function in the place of what is wrapped.
+            results = decorator.__wrapped__(*arguments, **options)
+            graph = ops.get_default_graph()
+            outputs = [output for output in self.origins.outputs if output.name in self.names]
+            return results, {output.name: output.tensor for output in outputs if output.tensor.graph is graph}
+
+        decorator: Any = tf_decorator.make_decorator(original, call)
+        return decorator
+
+    def taken(self, returned: Any) -> Any:
+        """What the user's function returns. The outputs beside it are noted as those of the graph that called it."""
+        results, tensors = returned
+        inside = {output.name: output for output in self.origins.outputs}
+        self.origins.outputs += [replace(inside[name], tensor=tensor) for name, tensor in tensors.items()]
+        return results
 
 
 def _scope_name(output: str) -> str:
     """An output's name as a name scope may be called."""
-    kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "." for letter in output)
-    return kept if kept[:1].isalnum() or kept[:1] == "." else f".{kept}"
+    name = "".join(map(_scope_letter, output))
+    return name if name[:1].isalnum() or name[:1] == "." else f".{name}"
+
+
+def _scope_letter(letter: str) -> str:
+    if not letter.isascii():
+        return f"u{ord(letter):x}"
+    return letter if letter.isalnum() or letter in "_.-" else "."

@@ -20,7 +20,7 @@ from gradaudit.tracing import output_scopes
 from gradaudit.tracing.gradient_calls import Expectation, GradientCall, GradientCalls, StandInReached
 from gradaudit.tracing.making import Made
 from gradaudit.tracing.origins import Origins
-from gradaudit.tracing.participation import Participation
+from gradaudit.tracing.participation import HandingOut, Participation
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.scope_names import ScopeNames
 from gradaudit.tracing.tapes import TapeRecord, Tapes
@@ -104,7 +104,9 @@ def _trace_once(
         patches.wrap(Layer, "__call__", _entering(origins))
         patches.wrap(Layer, "add_loss", _adding(origins))
         patches.wrap(Layer, "_get_regularization_losses", _regularizing(origins))
-        patches.wrap(polymorphic_function.Function, "__call__", traced_apart(lambda: len(gradient_calls.calls)))
+        handing_out = None if participation is None else participation.handing_out(origins)
+        apart = traced_apart(lambda: len(gradient_calls.calls), handing_out)
+        patches.wrap(polymorphic_function.Function, "__call__", apart)
         tapes.install(patches)
         gradient_calls.install(patches)
         updates.install(patches)
@@ -178,14 +180,15 @@ def _regularizing(origins: Origins) -> Callable[..., Any]:
     return regularization_losses
 
 
-def traced_apart(asked: Callable[[], int]) -> Callable[..., Any]:
+def traced_apart(asked: Callable[[], int], handing_out: HandingOut | None = None) -> Callable[..., Any]:
     """Let copies of the user's `tf.function`s be traced instead of them.
 
     One that was traced earlier would not be traced again under the eyes of this trace; and none may keep a trace in
     which gradients were stood in for, or the training that follows would run that.
 
     TensorFlow runs one trace on all variables of one shape that a function gets as arguments. Where the function asks
-    for gradients, each gets one of its own here. `asked` tells how many times a gradient was asked for so far.
+    for gradients, each gets one of its own here. `asked` tells how many times a gradient was asked for so far;
+    `handing_out` lets the copies return more than the user's functions do.
     """
     copies: dict[tuple[int, ...], tuple[Any, Any, Any]] = {}
     own: set[int] = set()
@@ -199,7 +202,7 @@ def traced_apart(asked: Callable[[], int]) -> Callable[..., Any]:
         of_these = (id(function), *map(id, variables))
         key = of_these if id(function) in asking else of_all
         if key not in copies:
-            copy = function._clone(None)
+            copy = function._clone(handing_out and handing_out.python_function(function.python_function))
             own.add(id(copy))
             copies[key] = (function, variables, copy)
         before = asked()
@@ -207,7 +210,7 @@ def traced_apart(asked: Callable[[], int]) -> Callable[..., Any]:
         if key == of_all and asked() > before:
             asking.add(id(function))
             copies[of_these] = copies[of_all]
-        return outputs
+        return outputs if handing_out is None else handing_out.taken(outputs)
 
     return call_function
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import islice
 
 import keras
 import numpy as np
@@ -76,11 +77,35 @@ def test_the_verdict_does_not_depend_on_mixed_precision() -> None:
     assert result.objectives[0].terms[0].trains == 4
 
 
+class Rows(keras.utils.PyDataset):
+    """Batches whose first column is their index."""
+
+    num_batches: int | None = None
+
+    def __init__(self, batches: int | None) -> None:
+        super().__init__()
+        self.num_batches = batches
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return np.full((2, 8), index, "float32"), {"used": np.zeros((2, 2), "float32")}
+
+
 def test_a_batch_may_be_specs_or_a_dataset() -> None:
     specs = (tf.TensorSpec((None, 8)), {"used": tf.TensorSpec((None, 2))})
     dataset = tf.data.Dataset.from_tensor_slices((X, {"used": Y})).batch(2)
-    for batch in (specs, dataset):
+    for batch in (specs, dataset, Rows(3), Rows(None)):
         assert statuses(audit(lambda batch=batch: Subject.from_keras(two_heads(), batch))) == EXPECTED
+
+
+def test_the_batches_of_a_py_dataset_are_what_real_steps_get() -> None:
+    for number, expected in ((3, [0, 1, 2]), (None, [0, 1, 2, 3])):
+        batches = Subject.from_keras(two_heads(), Rows(number)).batches
+        assert batches is not None
+        assert [int(x[0, 0]) for x, _ in islice(batches, 4)] == expected
+    result = audit(lambda: Subject.from_keras(two_heads(), Rows(3)), probe=2)
+    assert "on given batches" in result.notes[-1]
+    with pytest.raises(SubjectError, match="Rows has no batch"):
+        Subject.from_keras(two_heads(), Rows(0))
 
 
 def test_a_ragged_or_sparse_tensor_is_a_description_and_no_constant() -> None:

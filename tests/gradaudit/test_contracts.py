@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,22 @@ def test_what_may_be_disconnected_fails_no_run() -> None:
     assert {verdict.path: verdict.excuse for verdict in excused.variables}["spare"] == "comes with the next stage"
 
 
+def test_a_gradient_that_is_never_applied_trains_nothing() -> None:
+    def subject() -> Subject:
+        used, idle = weight("used"), weight("idle")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(x @ used @ idle)
+            gradients = tape.gradient(loss, [used, idle])
+            apply(gradients[:1], [used])
+
+        return Subject(step, [DATA], variables=[used, idle])
+
+    (told,) = said(held(Contract("must-train", ("*",)), subject=subject))
+    assert "idle is not-updated: the step never applies the gradient" in told[1]
+
+
 def test_contracts_fail_no_run_that_nothing_fails() -> None:
     assert breaches(held(Contract("must-train", ("*",))), ()) == ()
 
@@ -164,6 +181,9 @@ def test_a_broken_contract_fails_the_run_with_its_evidence(folder: Path, command
     assert ended.status == 1
     assert ended.messages == "gradaudit: The gate fails: 1 broken contract.\n"
     assert "GA205" in ended.output
+    assert re.search(
+        r"frozen encoder +error  GA205\n +broken +the step updates encoder\n +way +.* > encoder", ended.output
+    )
     (found,) = json.loads(command("trace", "--format", "json").output)["audits"]
     (finding,) = [finding for finding in found["findings"] if finding["rule"] == "GA205"]
     assert finding["severity"] == "error"

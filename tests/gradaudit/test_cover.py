@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def test_the_fewest_outputs_are_suggested_and_the_step_with_them_is_audited() ->
     result = audit(heads("b"), suggest=True)
     assert result.suggestion is not None
     assert [(output.name, output.covers) for output in result.suggestion.outputs] == [("c", parts("c"))]
-    assert result.suggestion.beyond == ()
+    assert result.suggestion.beyond == {}
     assert result.suggestion.checked is not None
     assert result.suggestion.checked["participation-only"] == 4
     assert result.suggestion.checked["disconnected"] == 0
@@ -136,26 +137,174 @@ def test_what_no_output_can_cover_is_left_with_its_reason() -> None:
 
     result = audit(subject, suggest=True)
     assert result.suggestion is not None
-    assert (result.suggestion.outputs, result.suggestion.beyond) == ((), parts("m/stopped"))
+    assert (result.suggestion.outputs, tuple(result.suggestion.beyond)) == ((), parts("m/stopped"))
     told = text(result)
     assert "No model output could cover any of them" in told
-    assert "m/stopped/kernel: every path to the loss crosses StopGradient" in told
+    assert re.search(r"m/stopped \(kernel, bias\)\s+why\s+every path to the loss crosses StopGradient", told)
     assert "variable.trainable = False" in told
 
 
+def lone_output(make: Callable[[Any], Any], *, outside: bool = False, asks: bool = True) -> Callable[[], Subject]:
+    """A layer `b` of whose values `make` makes a second output of the model, which no loss reads."""
+
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        b = keras.layers.Dense(2, name="b")
+        head = keras.layers.Dense(2, name="a")
+        model = keras.Model(inputs, {"a": head(inputs), "other": make(b(inputs))}, name="m")
+
+        def step(x: tf.Tensor) -> None:
+            if outside:
+                model(x)
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(head(x) if outside else model(x)["a"])
+            variables = [v for v in model.trainable_variables if asks or not v.path.startswith("b/")]
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])], variables=model.trainable_variables)
+
+    return subject
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        (
+            lone_output(lambda b: keras.ops.argmax(b, axis=-1)),
+            "it ends in model output other, read by no loss term, behind ArgMax, which passes no gradient",
+        ),
+        (
+            lone_output(keras.ops.round),
+            "it ends in model output other, read by no loss term, behind Round, which passes no gradient",
+        ),
+        (lone_output(keras.ops.tanh, outside=True), "no tape of a loss records model output other"),
+        (lone_output(keras.ops.tanh, asks=False), "no gradient call asks for it"),
+    ],
+    ids=["integers", "rounded", "outside the tape", "not asked for"],
+)
+def test_it_says_why_an_output_covers_nothing(subject: Callable[[], Subject], reason: str) -> None:
+    found = audit(subject, suggest=True, verify=True).suggestion
+    assert found is not None
+    assert found.outputs == ()
+    assert found.beyond == dict.fromkeys(parts("b"), reason)
+
+
+def cure(told: str, title: str) -> str:
+    """The piece of code that a report has under a title that ends so."""
+    code = told.split(f"{title}\n")[1].split("\n\n")[0]
+    return "\n".join(line[4:] for line in code.splitlines())
+
+
 def test_the_pieces_of_code_that_are_suggested_do_what_they_say() -> None:
-    result = audit(heads("b"), suggest=True)
-    told = text(result)
+    told = text(audit(heads("b"), suggest=True))
     inputs = keras.Input((8,))
     model = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ac"})
-    code = "\n".join(line[4:] for line in told.split("no drift\n")[1].split("\n\n")[0].splitlines())
-    exec(code, {"model": model})
+    exec(cure(told, "no drift"), {"model": model})
     assert [variable.path for variable in model.trainable_variables] == list(parts("a"))
-    loss, outputs = tf.constant(0.0), {"c": tf.constant([3.0])}
-    code = "\n".join(line[4:] for line in told.split("no training\n")[1].split("\n\n")[0].splitlines())
-    names: dict[str, Any] = {"tf": tf, "loss": loss, "outputs": outputs}
-    exec(code, names)
+    outputs = {"c": tf.constant([3.0])}
+    names: dict[str, Any] = {"tf": tf, "loss": tf.constant(0.0), "outputs": outputs}
+    exec(cure(told, "no training"), names)
     np.testing.assert_allclose(names["loss"], 9e-6)
+    names |= {"loss_fn": keras.losses.mean_squared_error, "targets": {"c": tf.constant([1.0])}}
+    exec(cure(told, "layers learn"), names)
+    np.testing.assert_allclose(names["loss"], 4.0 + 9e-6)
+
+
+def test_the_pieces_of_code_for_a_compiled_model_do_what_they_say() -> None:
+    def compiled(kind: type[keras.Model] = keras.Model, losses: Any = None, freeze: str = "") -> keras.Model:
+        inputs = keras.Input((8,))
+        model = kind(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ab"}, name="m")
+        exec(freeze, {"model": model})
+        model.compile("sgd", loss=losses or {"a": "mse", "b": None})
+        return model
+
+    def audited(**options: Any) -> Audit:
+        targets = {"a": Y, "b": Y} if "losses" in options else {"a": Y}
+        return audit(lambda: Subject.from_keras(compiled(**options), (X, targets)))
+
+    told = text(audit(lambda: Subject.from_keras(compiled(), (X, {"a": Y})), suggest=True))
+    losses: dict[str, Any] = {"a": "mse"}
+    exec(cure(told, "layers learn"), {"losses": losses, "targets": {}, "loss_fn": "mse", "target_values": Y})
+    assert audited(losses=losses).count("connected") == 4
+    freeze = cure(told, "no drift")
+    assert "# before model.compile" in freeze
+    assert audited(freeze=freeze).count("frozen") == 2
+    body = "\n".join(f"    {line}" for line in cure(told, "class)").splitlines())
+    names: dict[str, Any] = {"keras": keras, "tf": tf}
+    exec(f"class Model(keras.Model):\n{body}".replace("super()", "super(Model, self)"), names)
+    assert audited(kind=names["Model"]).count("participation-only") == 2
+
+
+def test_the_pieces_of_code_find_outputs_wherever_they_lie() -> None:
+    Outputs = namedtuple("Outputs", ["main", "more"])
+
+    class Nested(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="m")
+            self.heads = [keras.layers.Dense(2, name=name) for name in "abc"]
+
+        def call(self, x: Any) -> Any:
+            a, b, c = (head(x) for head in self.heads)
+            return Outputs(a, [{"b": b}, tf.cast(c, tf.float16)])
+
+    def subject() -> Subject:
+        model = Nested()
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(model(x).main)
+            variables = model.trainable_variables
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    code = cure(text(audit(subject, suggest=True)), "no training")
+    names: dict[str, Any] = {"tf": tf, "loss": tf.constant(0.0)}
+    names["outputs"] = Outputs(None, [{"b": tf.constant([3.0])}, tf.constant([2.0], tf.float16)])
+    exec(code, names)
+    np.testing.assert_allclose(names["loss"], 13e-6, rtol=1e-5)
+
+
+def test_the_pieces_of_code_tell_models_and_losses_apart() -> None:
+    def subject() -> Subject:
+        def model(name: str) -> keras.Model:
+            inputs = keras.Input((8,))
+            outputs = {part: keras.layers.Dense(8, name=f"{name}_{part}")(inputs) for part in ("used", "aux")}
+            return keras.Model(inputs, outputs, name=name)
+
+        models = model("maker"), model("critic-1")
+
+        def step(x: tf.Tensor) -> None:
+            for each in models:
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean(each(x)["used"])
+                variables = each.trainable_variables
+                keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    told = render_cover(Report({}, {}, (audit(subject, suggest=True),)), width=80)
+    code = cure(told, "no training")
+    assert re.search(r'tf.square\(maker_outputs\["aux"\]\)\)  # the loss of .*test_cover.py:\d+\n', code)
+    assert 'tf.square(critic_1_outputs["aux"])' in code
+    assert "for variable in (*maker.trainable_variables, *critic_1.trainable_variables):" in cure(told, "no drift")
+
+
+def test_the_piece_of_code_for_variables_of_no_model_leaves_them_out() -> None:
+    def subject() -> Subject:
+        used, idle = (tf.Variable(lambda: tf.ones([2]), name=name) for name in ("used", "idle"))
+
+        def step() -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(used)
+            keras.optimizers.SGD().apply_gradients([(tape.gradient(loss, used), used)])
+
+        return Subject(step, [], variables=[used, idle])
+
+    code = cure(text(audit(subject, suggest=True)), "no drift")
+    names: dict[str, Any] = {"variables": [tf.Variable(1.0, name=name) for name in ("used", "idle")]}
+    exec(code, names)
+    assert [variable.name for variable in names["variables"]] == ["used:0"]
 
 
 # ------------------------------------------------------------------------------------------------- terms as expressions
@@ -326,7 +475,7 @@ def test_the_command_writes_json_with_its_suggestion(command: Command) -> None:
     (found,) = json.loads(command("cover", "heads_subject.py:half", "--suggest", "--format", "json").output)["audits"]
     assert found["coverage"]["uncovered"] == list(parts("c"))
     assert found["suggestion"]["outputs"] == [
-        {"name": "c", "term": "1e-6 * mean(square(c))", "covers": list(parts("c"))}
+        {"name": "c", "term": "1e-6 * mean(square(c))", "covers": list(parts("c")), "losses": ["loss"]}
     ]
     assert found["suggestion"]["checked"]["disconnected"] == 0
 
@@ -412,27 +561,66 @@ def test_an_output_may_have_any_name() -> None:
     assert found.checked["disconnected"] == 0
 
 
-def test_outputs_of_a_model_that_is_called_in_a_function_are_named() -> None:
+def in_functions(call: str) -> Callable[[], Subject]:
+    """A model with the outputs a and b that is called in a function of its own; the loss reads a."""
+
     def subject() -> Subject:
         inputs = keras.Input((8,))
         model = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ab"}, name="m")
-        call = tf.function(model)
+        forward = tf.function(model)
+
+        class Trainer:
+            @tf.function(input_signature=[tf.TensorSpec([None, 8])])
+            def loss_of(self, x: tf.Tensor) -> tuple[tf.Tensor, None]:
+                # A condition on a tensor, which AutoGraph converts.
+                if tf.reduce_sum(x) > 0:
+                    x = x + 1
+                return tf.reduce_mean(forward(x)["a"]), None
+
+        trainer = Trainer()
+        losses: dict[str, Callable[[tf.Tensor], Any]] = {
+            "model": lambda x: tf.reduce_mean(forward(x)["a"]),
+            "method": lambda x: trainer.loss_of(x)[0],
+            "twice": lambda x: trainer.loss_of(x)[0] * tf.reduce_mean(forward(x)["a"]),
+            "branch": lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: trainer.loss_of(x)[0], lambda: 0.0),
+        }
 
         def step(x: tf.Tensor) -> None:
             with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(call(x)["a"])
+                loss = losses[call](x)
             variables = model.trainable_variables
             keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
         return Subject(step, [tf.TensorSpec([4, 8])])
 
-    result = audit(subject, suggest=True)
+    return subject
+
+
+@pytest.mark.parametrize("call", ["model", "method", "twice"])
+def test_outputs_of_a_model_that_is_called_in_a_function_take_part(call: str) -> None:
+    result = audit(in_functions(call), suggest=True, verify=True)
     (group,) = result.groups
     assert group.message == "model output b read by no loss term"
-    assert result.suggestion is not None
-    assert [output.name for output in result.suggestion.outputs] == ["b"]
-    assert result.suggestion.checked is None
-    assert "cannot be added to a loss" in str(result.suggestion.unchecked)
+    found = result.suggestion
+    assert found is not None
+    assert [output.name for output in found.outputs] == ["b"]
+    assert (found.unchecked, found.left) == (None, ())
+    assert found.checked is not None
+    assert (found.checked["connected"], found.checked["participation-only"]) == (2, 2)
+
+
+def test_an_output_that_does_not_come_out_of_a_branch_is_suggested_unchecked() -> None:
+    found = audit(in_functions("branch"), suggest=True).suggestion
+    assert found is not None
+    assert [output.name for output in found.outputs] == ["b"]
+    assert found.checked is None
+    assert "'b' is made in a branch or a loop, and does not come out of it" in str(found.unchecked)
+
+
+def test_a_term_of_an_output_that_no_tape_records_is_refused() -> None:
+    subject = lone_output(keras.ops.tanh, outside=True)
+    with pytest.raises(SubjectError, match="no tape of a loss records 'other'"):
+        audit(subject, terms=["mean(other)"])
 
 
 def test_weight_decay_that_leaves_a_variable_out_does_not_wake_up() -> None:
