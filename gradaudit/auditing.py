@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -89,19 +89,8 @@ def audit(
             `measure`, it cannot be run, or trains otherwise each time that it is traced.
         DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
     """
-    for option, number in (("probe", probe), ("measure", measure)):
-        if not hasattr(number, "__index__") or number < 0:
-            raise SubjectError(f"{option} must be a number of steps to run, or 0 for none, not {number!r}")
-    if isinstance(subject, Subject) and (probe or measure):
-        raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
-    if not isinstance(subject, Subject) and not callable(subject):
-        raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
-
     expressions = tuple(Expression(term) for term in terms)
-    if (expressions or suggest) and not participation_scopes:
-        raise SubjectError("A participation term needs a name scope: participation_scopes is empty.")
-    if expressions and (probe or measure):
-        raise SubjectError("Terms that are added for the audit are in no step that a probe could run: leave one out.")
+    _require_askable(subject, probe, measure, bool(expressions), bool(expressions or suggest), participation_scopes)
 
     def way(*notes: str) -> _Attempt:
         return _Attempt(
@@ -134,19 +123,74 @@ def audit(
         result = way().measured(result, make_subject, measure)
     if result.suggestion is None or not result.suggestion.outputs:
         return result
+
+    def audit_with(suggested: Sequence[str]) -> Audit:
+        scopes, added = participation_scopes, (*terms, *suggested)
+        return audit(subject, participation_scopes=scopes, verify=verify, terms=added, progress=progress)
+
+    return replace(result, suggestion=_checked(result.suggestion, audit_with))
+
+
+def _require_askable(
+    subject: Any, probe: Any, measure: Any, has_terms: bool, adds_terms: bool, scopes: Sequence[str]
+) -> None:
+    """Check what `audit` is asked for, before anything is built.
+
+    Raises:
+        SubjectError: it makes no sense.
+    """
+    for option, number in (("probe", probe), ("measure", measure)):
+        if not hasattr(number, "__index__") or number < 0:
+            raise SubjectError(f"{option} must be a number of steps to run, or 0 for none, not {number!r}")
+    if isinstance(subject, Subject) and (probe or measure):
+        raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
+    if not isinstance(subject, Subject) and not callable(subject):
+        raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
+    if adds_terms and not scopes:
+        raise SubjectError("A participation term needs a name scope: participation_scopes is empty.")
+    if has_terms and (probe or measure):
+        raise SubjectError("Terms that are added for the audit are in no step that a probe could run: leave one out.")
+
+
+def _checked(suggestion: Suggestion, audit_with: Callable[[Sequence[str]], Audit]) -> Suggestion:
+    """The suggestion with what the audit of the step says that has its terms."""
     try:
-        suggested = audit(
-            subject,
-            participation_scopes=participation_scopes,
-            verify=verify,
-            terms=(*terms, *result.suggestion.terms),
-            progress=progress,
-        )
+        suggested = audit_with(suggestion.terms)
     except SubjectError as error:
-        return replace(result, suggestion=replace(result.suggestion, unchecked=str(error)))
-    checked = {status: suggested.count(status) for status in STATUSES}
-    left = tuple(path for path in suggested.coverage.uncovered if path not in result.suggestion.beyond)
-    return replace(result, suggestion=replace(result.suggestion, checked=checked, left=left))
+        return replace(suggestion, unchecked=str(error))
+    left = tuple(path for path in suggested.coverage.uncovered if path not in suggestion.beyond)
+    return replace(suggestion, checked={status: suggested.count(status) for status in STATUSES}, left=left)
+
+
+@dataclass(frozen=True)
+class _Analysed:
+    """A traced step with its verdicts; `facts` and `verdicts` are of the same variables, in the same order."""
+
+    trace: Trace
+    opening: Opening
+    calls: Sequence[GradientCall]
+    objectives: Sequence[ObjectiveFacts]
+    judgement: Judgement
+    facts: Sequence[VariableFacts]
+    verdicts: Sequence[Verdict]
+
+    def contract_check(self) -> ContractCheck:
+        """What holds contracts against it."""
+        return ContractCheck(
+            self.opening.graph,
+            self.objectives,
+            self.verdicts,
+            nodes={fact.path: fact.node for fact in self.facts},
+            updated={fact.path for fact in self.facts if fact.applied},
+        )
+
+    def training(self) -> dict[str, str]:
+        """The paths of the variables that ought to train, by node."""
+        return {fact.node: fact.path for fact in self.facts if fact.trainable}
+
+    def zeros(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """By path of a variable the losses and terms from which zeros arrive."""
+        return {fact.path: self.judgement.zeros(fact) for fact in self.facts}
 
 
 @dataclass
@@ -222,6 +266,13 @@ class _Attempt:
         self, subject: Subject, trace: Trace, opening: Opening, made: Made, weightless: bool
     ) -> tuple[Audit, list[KnownVariable], set[tuple[Source | None, int]]]:
         """The audit, the variables that it is about, and the gradients that do not count for them."""
+        step = self._analysed(subject, trace, opening)
+        audit = self._audit(subject, step, made, weightless)
+        by_node = {node: known for known, node in step.opening.variables.with_nodes()}
+        return audit, [by_node[fact.node] for fact in step.facts], _left_out(step.calls, step.objectives)
+
+    def _analysed(self, subject: Subject, trace: Trace, opening: Opening) -> _Analysed:
+        """The gradient calls that count, the variables that ought to train, and the verdict on each."""
         universe = _universe(subject)
         if universe is not None and not any(variable.trainable for variable in universe):
             raise TraceError(_NOTHING_TO_TRAIN)
@@ -246,71 +297,62 @@ class _Attempt:
         verdicts = tuple(judgement.verdict(variable) for variable in facts)
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
-        check = ContractCheck(
-            opening.graph,
-            objectives,
-            verdicts,
-            nodes={fact.path: fact.node for fact in facts},
-            updated={fact.path for fact in facts if fact.applied},
-        )
-        kept = check.of(self.contracts)
-        verdicts = tuple(replace(v, excuse=kept.excused.get(v.path)) for v in verdicts)
-        groups = group(verdicts, opening.graph, RULE_CODES)
-        found = judgement.objectives(facts)
-        training = {fact.node: fact.path for fact in facts if fact.trainable}
-        zeros = {fact.path: judgement.zeros(fact) for fact in facts}
-        covered = coverage(found, verdicts, zeros, trace.scope_names.opened(self.participation_scopes))
-        lacking = {f.node: v for f, v in zip(facts, verdicts, strict=True) if v.path in covered.uncovered}
+        return _Analysed(trace, opening, calls, objectives, judgement, facts, verdicts)
+
+    def _audit(self, subject: Subject, step: _Analysed, made: Made, weightless: bool) -> Audit:
+        """All that the report tells of an analysed step."""
+        graph, trace = step.opening.graph, step.trace
+        kept = step.contract_check().of(self.contracts)
+        verdicts = tuple(replace(verdict, excuse=kept.excused.get(verdict.path)) for verdict in step.verdicts)
+        groups = group(verdicts, graph, RULE_CODES)
+        objectives = step.judgement.objectives(step.facts)
+        covered = coverage(objectives, verdicts, step.zeros(), trace.scope_names.opened(self.participation_scopes))
         optimizers = list(trace.updates.optimizers.values())
-        costs = _costs(covered, optimizers, opening)
-        audit = Audit(
+        costs = _costs(covered, optimizers, step.opening)
+        return Audit(
             subject=self.name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self.scenario,
-            objectives=found,
+            objectives=objectives,
             variables=verdicts,
             groups=groups,
             findings=find(
                 groups,
                 unbuilt_layers(_roots(subject, trace), made),
-                idle_terms(opening.graph, objectives, found, training),
-                missing_terms(opening, trace, self.participation_scopes),
+                idle_terms(graph, step.objectives, objectives, step.training()),
+                missing_terms(step.opening, trace, self.participation_scopes),
                 covered.terms,
                 costs,
-                _untold(calls, verdicts),
+                _untold(step.calls, verdicts),
                 kept,
             ),
-            graph=opening.graph.network,
+            graph=graph.network,
             coverage=covered,
             costs=costs,
-            suggestion=self._suggestion(subject, trace, opening, objectives, lacking) if self.suggest else None,
+            suggestion=self._suggestion(subject, step, covered) if self.suggest else None,
             optimizer=", ".join(dict.fromkeys(type(each).__name__ for each, _ in optimizers)) or None,
             notes=(
                 *self.notes,
-                *_notes(subject, trace, facts, objectives),
-                *(_verification(calls) if self.verify else ()),
+                *_notes(subject, trace, step.facts, step.objectives),
+                *(_verification(step.calls) if self.verify else ()),
             ),
             weights_allocated=not weightless,
             seconds=self.seconds,
         )
-        by_node = {node: known for known, node in opening.variables.with_nodes()}
-        return audit, [by_node[fact.node] for fact in facts], _left_out(calls, objectives)
 
-    def _suggestion(
-        self,
-        subject: Subject,
-        trace: Trace,
-        opening: Opening,
-        objectives: Sequence[ObjectiveFacts],
-        lacking: Mapping[str, Verdict],
-    ) -> Suggestion:
-        outputs = trace.origins.outputs
-        places = {output.name: Access(output.model, output.access, output.tensor.dtype.name) for output in outputs}
+    def _suggestion(self, subject: Subject, step: _Analysed, covered: Coverage) -> Suggestion:
+        outputs = step.trace.origins.outputs
         model = subject.model
-        step = Step(
-            models=tuple(dict.fromkeys(output.model for output in outputs)) if model is None else (model.name,),
-            is_compiled=subject.is_kerass_own,
+        return suggestion(
+            step.opening.graph,
+            step.objectives,
+            {f.node: v for f, v in zip(step.facts, step.verdicts, strict=True) if v.path in covered.uncovered},
+            {output.name: Access(output.model, output.access, output.tensor.dtype.name) for output in outputs},
+            self.participation_scopes[0],
+            Step(
+                models=tuple(dict.fromkeys(output.model for output in outputs)) if model is None else (model.name,),
+                is_compiled=subject.is_of_keras,
+            ),
         )
-        return suggestion(opening.graph, objectives, lacking, places, self.participation_scopes[0], step)
 
     def _objective(self, opening: Opening, call: GradientCall, position: int) -> ObjectiveFacts:
         name = "loss" if position == 0 else f"loss {position + 1}"

@@ -88,7 +88,7 @@ class Subject:
         return cls(step, [batch], name=model.name, model=model)
 
     @property
-    def is_kerass_own(self) -> bool:
+    def is_of_keras(self) -> bool:
         """Whether this is the step that Keras gives every compiled model, and none of the user's code."""
         import keras
 
