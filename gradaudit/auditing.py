@@ -329,6 +329,7 @@ class _Attempt:
             coverage=covered,
             costs=costs,
             suggestion=self._suggestion(subject, step, covered) if self.suggest else None,
+            made_at=made.lines(),
             optimizer=", ".join(dict.fromkeys(type(each).__name__ for each, _ in optimizers)) or None,
             notes=(
                 *self.notes,

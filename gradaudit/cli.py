@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradaudit.errors import ConfigError, GradauditError, OutputError
-from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, breaches, exit_status, failures, parse_fail_on
-from gradaudit.graph.verdicts import STATUSES, Status, Verdict
+from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
+from gradaudit.graph.verdicts import STATUSES, Finding, Status, Verdict
 from gradaudit.reports.inert import inert
 
 if TYPE_CHECKING:
     from gradaudit.config import Plan
+    from gradaudit.gating import Gate
     from gradaudit.graph.report import Audit, Report
 
 COULD_NOT_AUDIT = 2
@@ -102,17 +103,8 @@ def main(context: click.Context) -> int:
 
 
 def _of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
-    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set, --format, --output."""
+    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set."""
     for option in (
-        click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output."),
-        click.option(
-            "--format",
-            "form",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
-            help="Of the report.",
-        ),
         click.option(
             "--set",
             "overrides",
@@ -134,7 +126,45 @@ def _of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-@main.command()
+def _of_every_report(*forms: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Add --format and --output, for these formats."""
+
+    def with_options(command: Callable[..., int]) -> Callable[..., int]:
+        output = click.option(
+            "--output",
+            "outputs",
+            type=_A_FILE,
+            multiple=True,
+            metavar="FILE",
+            help="Write the report there, not to standard output: in the --format before it.",
+        )
+        form = click.option(
+            "--format",
+            "forms",
+            type=click.Choice(forms),
+            multiple=True,
+            help="Of the report; repeatable, each with an --output of its own but for one.  [default: text]",
+        )
+        return output(form(command))
+
+    return with_options
+
+
+class _Reporting(click.Command):
+    """A command that writes reports, and remembers which --output stands behind which --format."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        """Parse, and keep the order of the two options, which click gives in lists of their own."""
+        _, _, order = self.make_parser(context).parse_args(args=list(arguments))
+        context.meta[_ORDER] = [param.name for param in order if param.name in ("forms", "outputs")]
+        return super().parse_args(context, arguments)
+
+
+_ORDER = "gradaudit.order"
+
+
+@main.command(cls=_Reporting)
+@_of_every_report("text", "json", "markdown", "sarif", "junit", "github")
 @_of_every_audit
 @click.option(
     "--report",
@@ -150,6 +180,12 @@ def _of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
     metavar="STATUS[,STATUS...]",
     help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
     f"[default: the file's, or {','.join(DEFAULT_FAIL_ON)}]",
+)
+@click.option(
+    "--baseline",
+    type=_A_FILE,
+    metavar="FILE",
+    help="Fail on nothing that this file knows, as `gradaudit baseline write` makes it.  [default: the file's, if any]",
 )
 @click.option(
     "--verify/--no-verify", default=False, help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere."
@@ -168,10 +204,11 @@ def trace(
     config: Path | None,
     scenarios: tuple[str, ...],
     overrides: tuple[str, ...],
-    form: str,
-    output: Path | None,
+    forms: tuple[str, ...],
+    outputs: tuple[Path, ...],
     folder: Path | None,
     fail_on: tuple[str, ...],
+    baseline: Path | None,
     verify: bool,
     probe: int | None,
 ) -> int:
@@ -187,26 +224,28 @@ def trace(
     """
     from gradaudit.environment import quiet_tensorflow, require_tensorflow
 
-    runs = _runs(subject, config, scenarios, overrides, fail_on)
-    _require_writable(output, folder)
+    runs = _runs(subject, config, scenarios, overrides, fail_on, baseline)
+    deliveries = _deliveries(forms, outputs)
+    _require_writable(outputs, folder)
     require_tensorflow()
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
         outcomes = [(run, _attempt(run, show, verify=verify, probe=probe or 0)) for run in runs]
-        audited = [(run, audit) for run, audit in outcomes if audit is not None]
+        audited = _gated([(run, audit) for run, audit in outcomes if audit is not None])
         report = _report([audit for _, audit in audited])
         pictures, mishap = _write_folder(report, folder, show, _pictures_written) if audited else ({}, None)
     if audited:
         from gradaudit.reports.terminal import render_text
 
-        _deliver(report, form, output, partial(render_text, pictures=pictures))
+        _deliver(report, deliveries, partial(render_text, pictures=pictures))
     if mishap is not None:
         raise mishap
     status = max([_gate(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
     return status if len(audited) == len(runs) else COULD_NOT_AUDIT
 
 
-@main.command()
+@main.command(cls=_Reporting)
+@_of_every_report("text", "json")
 @_of_every_audit
 @click.option(
     "--term",
@@ -241,8 +280,8 @@ def cover(
     terms: tuple[str, ...],
     suggest: bool,
     probe: int | None,
-    form: str,
-    output: Path | None,
+    forms: tuple[str, ...],
+    outputs: tuple[Path, ...],
     folder: Path | None,
 ) -> int:
     """Tell which variables the participation terms cover, which they leave, and what they cost.
@@ -260,23 +299,101 @@ def cover(
             "--term cannot be measured with --probe: a term that is given so is in no step that could run."
         )
     runs = _runs(subject, config, scenarios, overrides, ())
-    _require_writable(output, folder)
+    deliveries = _deliveries(forms, outputs)
+    _require_writable(outputs, folder)
     require_tensorflow()
     if folder is not None and probe is not None:
         require_matplotlib()
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
         outcomes = [_attempt(run, show, terms=terms, suggest=suggest, measure=probe or 0) for run in runs]
-        audits = [audit for audit in outcomes if audit is not None]
+        audited = [(run, audit) for run, audit in zip(runs, outcomes, strict=True) if audit is not None]
+        audits = [audit for _, audit in _gated(audited)]
         report = _report(audits)
         plots, mishap = _write_folder(report, folder, show, _plots_written) if audits else ({}, None)
     if audits:
-        _deliver(report, form, output, partial(render_cover, plots=plots))
+        _deliver(report, deliveries, partial(render_cover, plots=plots))
     if mishap is not None:
         raise mishap
     if len(audits) < len(runs):
         return COULD_NOT_AUDIT
     return 1 if any(audit.coverage.uncovered for audit in audits) else 0
+
+
+@main.group()
+def baseline() -> None:
+    """Keep what is found now, so that a run fails on new findings alone."""
+
+
+@baseline.command("write")
+@_of_every_audit
+@click.option(
+    "--output",
+    type=_A_FILE,
+    metavar="FILE",
+    help="Where to.  [default: the config's baseline, or gradaudit-baseline.json beside it]",
+)
+def write_baseline(
+    subject: str | None,
+    config: Path | None,
+    scenarios: tuple[str, ...],
+    overrides: tuple[str, ...],
+    output: Path | None,
+) -> int:
+    """Write all that a run fails on now into the baseline file.
+
+    SUBJECT and --config are as for trace. Of a file that exists, what it knows of other scenarios stays.
+    """
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+    from gradaudit.gate.baseline import BASELINE_NAME, baseline_of, read_baseline
+    from gradaudit.output import require_file, write_file
+
+    runs = _runs(subject, config, scenarios, overrides, (), reads_baseline=False)
+    path = output or runs[0].plan.baseline or runs[0].folder / BASELINE_NAME
+    require_file(path)
+    before = read_baseline(path) if path.is_file() else None
+    require_tensorflow()
+    quiet_tensorflow()
+    with _standard_output_kept_clean(), _progress() as show:
+        audited = _gated([(run, audit) for run in runs if (audit := _attempt(run, show)) is not None])
+    if len(audited) < len(runs):
+        _say("The baseline is not written, because not all could be audited.")
+        return COULD_NOT_AUDIT
+    found = baseline_of([audit for _, audit in audited])
+    whole = found if before is None else found.with_others(before, [audit.name for _, audit in audited])
+    write_file(path, whole.render().encode())
+    _say(f"{len(found.entries)} entries written to {path}.")
+    return 0
+
+
+@main.command()
+@click.argument("old", type=_A_FILE)
+@click.argument("new", type=_A_FILE)
+@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+@click.option("--output", type=_A_FILE, metavar="FILE", help="Write it there, not to standard output.")
+def diff(old: Path, new: Path, form: str, output: Path | None) -> int:
+    """Tell what two JSON reports differ in: OLD, and NEW.
+
+    Findings that are new, that are fixed, and variables whose status or cause changed. The exit status is 0 when NEW
+    has no error that OLD has not, 1 when it has one, and 2 when a file is no report.
+    """
+    from gradaudit.graph.difference import difference
+    from gradaudit.output import require_file, write_file
+    from gradaudit.reports.difference import render_difference, render_difference_markdown
+    from gradaudit.reports.json_report import read_json
+
+    if output is not None:
+        require_file(output)
+    found = difference(read_json(old), read_json(new))
+    if form == "markdown":
+        text = render_difference_markdown(found)
+    else:
+        text = _fitted(render_difference, found, on_terminal=output is None and _is_terminal())
+    if output is not None:
+        write_file(output, text.encode())
+    else:
+        _print(text)
+    return 1 if found.fails else 0
 
 
 # ---------------------------------------------------------------------------------------------------- what is asked for
@@ -289,7 +406,7 @@ class _Run:
     plan: Plan
     reference: str
     folder: Path
-    fail_on: tuple[Status, ...]
+    gate: Gate
 
     @property
     def name(self) -> str:
@@ -302,6 +419,9 @@ def _runs(
     scenarios: Sequence[str],
     overrides: Sequence[str],
     fail_on: Sequence[str],
+    baseline: Path | None = None,
+    *,
+    reads_baseline: bool = True,
 ) -> list[_Run]:
     """Read everything that is asked for, so that each mistake in it is told before the long work."""
     from gradaudit.config import ConfigFile, find_config
@@ -315,6 +435,7 @@ def _runs(
         )
     file = ConfigFile(path)
     statuses = parse_fail_on([word.strip() for words in fail_on for word in words.split(",")], where="--fail-on")
+    is_whole = not scenarios or set(scenarios) >= set(file.scenarios)
     runs = []
     for scenario in dict.fromkeys(scenarios or file.scenarios) or [None]:
         plan = file.plan(scenario, overrides)
@@ -324,14 +445,65 @@ def _runs(
         if reference is None:
             raise ConfigError(file.without_subject)
         check_reference(reference, folder=folder)
-        runs.append(_Run(plan, reference, folder, statuses if fail_on else plan.fail_on))
+        known = (baseline or plan.baseline) if reads_baseline else None
+        gate = _gate_of(plan, statuses if fail_on else None, known, is_whole)
+        runs.append(_Run(plan, reference, folder, gate))
     return runs
 
 
-def _require_writable(output: Path | None, folder: Path | None) -> None:
+def _gate_of(plan: Plan, fail_on: tuple[Status, ...] | None, baseline: Path | None, is_whole: bool) -> Gate:
+    """What the project says of its findings; a list of statuses from the command line says more than severities."""
+    from gradaudit.gate.baseline import read_baseline
+    from gradaudit.gate.policy import Policy
+    from gradaudit.gating import Gate
+    from gradaudit.rules.catalogue import RULE_CODES
+
+    severities = plan.severities
+    if fail_on is not None:
+        severities = {code: grade for code, grade in severities.items() if code not in RULE_CODES.values()}
+    policy = Policy(plan.fail_on if fail_on is None else fail_on, severities)
+    return Gate(policy, plan.accepted, None if baseline is None else read_baseline(baseline), is_whole)
+
+
+def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
+    """The formats that are asked for, each with the file that it goes to; None for standard output.
+
+    A file is for the format before it, or, where none is left there, for the one behind it.
+    """
+    order = click.get_current_context().meta[_ORDER]
+    left, files = iter(forms), iter(outputs)
+    open_forms: list[str] = []
+    open_files: list[Path] = []
+    pairs: list[tuple[str, Path | None]] = []
+    for name in order:
+        if name == "forms":
+            form = next(left)
+            if open_files:
+                pairs.append((form, open_files.pop(0)))
+            else:
+                open_forms.append(form)
+        elif open_forms:
+            pairs.append((open_forms.pop(), next(files)))
+        else:
+            open_files.append(next(files))
+    if open_files and not forms:
+        pairs.append(("text", open_files.pop(0)))
+    if open_files:
+        raise click.UsageError(f"--output {open_files[0]} has no --format of its own: write one before it.")
+    if len(open_forms) > 1:
+        raise click.UsageError(
+            f"--format {' and '.join(open_forms)} would go to standard output together: give all but one an --output."
+        )
+    for path in outputs:
+        if sum(path == other for other in outputs) > 1:
+            raise click.UsageError(f"--output {path} is named twice: give each --format its own file.")
+    return pairs + [(form, None) for form in open_forms or ([] if pairs else ["text"])]
+
+
+def _require_writable(outputs: Sequence[Path], folder: Path | None) -> None:
     from gradaudit.output import require_file, require_folder
 
-    if output is not None:
+    for output in outputs:
         require_file(output)
     if folder is not None:
         require_folder(folder)
@@ -362,6 +534,14 @@ def _attempt(run: _Run, show: Callable[[str, str], None], **options: Any) -> Aud
     return None
 
 
+def _gated(audited: Sequence[tuple[_Run, Audit]]) -> list[tuple[_Run, Audit]]:
+    """The audits with their findings as the project grades and accepts them."""
+    from gradaudit.gating import gated
+
+    audits = gated([audit for _, audit in audited], [run.gate for run, _ in audited])
+    return [(run, audit) for (run, _), audit in zip(audited, audits, strict=True)]
+
+
 def _report(audits: Sequence[Audit]) -> Report:
     from gradaudit.environment import tool, versions
     from gradaudit.graph.report import Report
@@ -370,17 +550,38 @@ def _report(audits: Sequence[Audit]) -> Report:
 
 
 def _gate(run: _Run, audit: Audit) -> int:
-    """Say on which verdicts the run fails, if any; returns the exit status."""
-    failed, broken = failures(audit, run.fail_on), breaches(audit, run.fail_on)
-    if failed or broken:
-        contracts = [f"{len(broken)} broken contract{'s' if len(broken) > 1 else ''}"] if broken else []
-        _say(f"{_prefix(run)}The gate fails: {', '.join([*_counted(failed), *contracts])}.")
-    return exit_status([*failed, *broken])
+    """Say on what the run fails, if on anything; returns the exit status."""
+    failed = failures(audit, run.gate.policy.fail_on)
+    if failed:
+        _say(f"{_prefix(run)}The gate fails: {', '.join(_counted(failed))}.")
+    return exit_status(failed)
 
 
-def _counted(verdicts: Sequence[Verdict]) -> list[str]:
-    counts = Counter(verdict.status for verdict in verdicts)
-    return [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+def _counted(failed: Sequence[Finding | Verdict]) -> list[str]:
+    """The variables that fail by status, then the findings by rule."""
+    from gradaudit.rules.catalogue import RULE_CODES
+
+    status_of = {code: status for status, code in RULE_CODES.items()}
+    statuses: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for each in failed:
+        if isinstance(each, Verdict):
+            statuses[each.status] += 1
+        elif each.rule in status_of and each.variables:
+            statuses[status_of[each.rule]] += len(each.open_variables)
+        else:
+            others[each.rule] += 1
+    return [
+        *(f"{statuses[status]} {status}" for status in STATUSES if statuses[status]),
+        *(f"{number} {_of_rule(code, number)}" for code, number in sorted(others.items())),
+    ]
+
+
+def _of_rule(code: str, number: int) -> str:
+    """What findings of a rule are called beside their number."""
+    if code in ("GA203", "GA204", "GA205"):
+        return f"broken contract{'s' if number > 1 else ''} ({code})"
+    return code
 
 
 def _prefix(run: _Run) -> str:
@@ -411,7 +612,7 @@ def _write_folder(
 
 def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], None]) -> dict[str, str]:
     from gradaudit.output import file_names, write_file
-    from gradaudit.reports.json_report import render_json
+    from gradaudit.reports.formats import ENDINGS, FORMATS
     from gradaudit.reports.matrix import render_matrix, render_scenarios
     from gradaudit.reports.picture import draw, render_picture
     from gradaudit.reports.terminal import render_text
@@ -419,15 +620,16 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
 
     names = [name(audit) for audit in report.audits]
     _, *stems = file_names(["scenarios", *names])
-    write_file(folder / "report.json", render_json(report).encode())
+    for form, ending in ENDINGS.items():
+        write_file(folder / f"report.{ending}", FORMATS[form](report).encode())
     if len(names) > 1:
         write_file(folder / "scenarios.csv", render_scenarios(report).encode())
     for audit, stem in zip(report.audits, stems, strict=True):
         show(name(audit), "draw")
         dot = draw(audit)
         write_file(folder / f"{stem}.dot", dot.encode())
-        for ending in ("svg", "png"):
-            write_file(folder / f"{stem}.{ending}", render_picture(dot, ending))
+        for image_format in ("svg", "png"):
+            write_file(folder / f"{stem}.{image_format}", render_picture(dot, image_format))
         write_file(folder / f"{stem}.csv", render_matrix(audit).encode())
     beside = {audit: f"{stem}.svg" for audit, stem in zip(names, stems, strict=True)}
     text = render_text(report, color=False, width=PIPED_WIDTH, pictures=beside)
@@ -454,26 +656,35 @@ def _plots_written(report: Report, folder: Path, show: Callable[[str, str], None
     return {audit: str(folder / plot) for audit, plot in beside.items()}
 
 
-def _deliver(report: Report, form: str, output: Path | None, render: Callable[..., str]) -> None:
-    """Write the report; `render` gives its text, as wide and colourful as what it is written to."""
+def _deliver(report: Report, deliveries: Sequence[tuple[str, Path | None]], render: Callable[..., str]) -> None:
+    """Write the report in each format; `render` gives its text, as wide and colourful as what it is written to."""
     from gradaudit.output import write_file
 
-    on_terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
-    text = _rendered(report, form, render, on_terminal)
-    if output is not None:
-        write_file(output, text.encode())
-    else:
-        _print(text)
+    for form, output in deliveries:
+        text = _rendered(report, form, render, output is None and _is_terminal())
+        if output is not None:
+            write_file(output, text.encode())
+        else:
+            _print(text)
 
 
 def _rendered(report: Report, form: str, render: Callable[..., str], on_terminal: bool) -> str:
-    from gradaudit.reports.json_report import render_json
+    if form == "text":
+        return _fitted(render, report, on_terminal=on_terminal)
+    from gradaudit.reports.formats import FORMATS
 
-    if form == "json":
-        return render_json(report)
+    return FORMATS[form](report)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _fitted(render: Callable[..., str], content: Any, *, on_terminal: bool) -> str:
+    """A text as wide and colourful as what it is written to."""
     color = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if on_terminal else PIPED_WIDTH
-    return render(report, color=color, width=width)
+    return render(content, color=color, width=width)
 
 
 def _print(text: str) -> None:

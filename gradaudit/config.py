@@ -9,18 +9,20 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
 
 from gradaudit.errors import ConfigError
-from gradaudit.gate.policy import DEFAULT_FAIL_ON, parse_fail_on
+from gradaudit.gate.policy import DEFAULT_FAIL_ON, GRADES, Grade, parse_fail_on
+from gradaudit.gate.suppressions import Accepted
 from gradaudit.graph.contracts import Contract
 from gradaudit.graph.verdicts import Status
+from gradaudit.rules.catalogue import RULES
 from gradaudit.spelling import nearest
 
 if sys.version_info >= (3, 11):
@@ -71,6 +73,34 @@ class MayBeDisconnected(_AboutVariables):
     reason: StrictStr = Field(min_length=1)
 
 
+class Suppress(BaseModel):
+    """Findings that are accepted, for a reason."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rule: list[StrictStr] = Field(min_length=1)
+    reason: StrictStr = Field(min_length=1)
+    variables: list[StrictStr] = Field(default_factory=list)
+    about: list[StrictStr] = Field(default_factory=list)
+
+    @property
+    def accepted(self) -> Accepted:
+        """The same for the gate."""
+        return Accepted(tuple(self.rule), self.reason, tuple(self.variables), tuple(self.about))
+
+    @field_validator("rule", mode="before")
+    @classmethod
+    def _may_be_one(cls, rule: Any) -> Any:
+        return [rule] if isinstance(rule, str) else rule
+
+    @field_validator("rule")
+    @classmethod
+    def _are_rules(cls, rule: list[str]) -> list[str]:
+        for code in rule:
+            _require_rule(code)
+        return rule
+
+
 class Settings(BaseModel):
     """The table `[gradaudit]`."""
 
@@ -84,6 +114,9 @@ class Settings(BaseModel):
     must_not_flow: list[MustNotFlow] = Field(alias="must-not-flow", default_factory=list)
     frozen: list[Frozen] = Field(default_factory=list)
     may_be_disconnected: list[MayBeDisconnected] = Field(alias="may-be-disconnected", default_factory=list)
+    severity: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    suppress: list[Suppress] = Field(default_factory=list)
+    baseline: StrictStr | None = None
 
     @property
     def contracts(self) -> tuple[Contract, ...]:
@@ -97,6 +130,15 @@ class Settings(BaseModel):
                 for each in self.may_be_disconnected
             ),
         )
+
+    @field_validator("severity")
+    @classmethod
+    def _are_severities(cls, severity: dict[str, str]) -> dict[str, str]:
+        for code, grade in severity.items():
+            _require_rule(code)
+            if grade not in GRADES:
+                raise ValueError(f"{code} = {grade!r} is no severity; they are: {', '.join(GRADES)}")
+        return severity
 
     @field_validator("scenario")
     @classmethod
@@ -120,6 +162,9 @@ class Plan:
     contracts: tuple[Contract, ...] = ()
     changed: tuple[str, ...] = ()
     """The project's keys that the scenario or `--set` replaced."""
+    severities: Mapping[str, Grade] = field(default_factory=dict)
+    accepted: tuple[Accepted, ...] = ()
+    baseline: Path | None = None
 
 
 class ConfigFile:
@@ -158,6 +203,9 @@ class ConfigFile:
             project=_without_own_table(tables, self.path),
             contracts=settings.contracts,
             changed=tuple(changed),
+            severities={code: cast(Grade, grade) for code, grade in settings.severity.items()},
+            accepted=tuple(each.accepted for each in settings.suppress),
+            baseline=None if settings.baseline is None else self._beside(settings.baseline),
         )
 
     @property
@@ -170,6 +218,10 @@ class ConfigFile:
             f"{self._name} names no subject:{hint} write subject = "
             f'"package.module:callable" under [{self._table}], or give SUBJECT.'
         )
+
+    def _beside(self, file: str) -> Path:
+        """A path of the file, which is relative to it."""
+        return Path(file) if self.path is None else self.path.parent / file
 
     def _changes(self, scenario: str | None, overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
         if scenario is not None:
@@ -345,12 +397,19 @@ def _complaint(detail: Any, table: str) -> str:
     )
 
 
+def _require_rule(code: str) -> None:
+    codes = [rule.code for rule in RULES]
+    if code not in codes:
+        raise ValueError(f"{code!r} is no rule{nearest(code, codes)} They are: {', '.join(codes)}")
+
+
 _TABLES: dict[str, type[BaseModel]] = {
     "scenario": Scenario,
     "must-train": MustTrain,
     "must-not-flow": MustNotFlow,
     "frozen": Frozen,
     "may-be-disconnected": MayBeDisconnected,
+    "suppress": Suppress,
 }
 """The lists of tables within gradaudit's own."""
 

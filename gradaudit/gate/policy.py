@@ -1,13 +1,13 @@
-"""Which statuses fail a run: the default list, how a list is written, and what a given list makes of an audit."""
+"""What fails a run: statuses, and rules that are errors; and what a project makes of either."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 from gradaudit.errors import ConfigError
-from gradaudit.graph.contracts import CONTRACT_RULES
-from gradaudit.graph.verdicts import STATUSES, Finding, Status, Verdict
+from gradaudit.graph.verdicts import STATUSES, Finding, Severity, Status, Verdict
 from gradaudit.spelling import nearest
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ DEFAULT_FAIL_ON: tuple[Status, ...] = ("disconnected", "zero-gradient", "untrack
 
 NOTHING = "none"
 """The word that, alone in a list, lets every audit pass."""
+
+Grade = Severity | Literal["off"]
+"""What a project may make of a rule."""
+
+GRADES: tuple[Grade, ...] = (*get_args(Severity), "off")
 
 PASSED = 0
 FAILED = 1
@@ -41,20 +46,46 @@ def parse_fail_on(words: Sequence[str], *, where: str) -> tuple[Status, ...]:
     return tuple(dict.fromkeys(status for word in words for status in STATUSES if status == word))
 
 
-def failures(audit: Audit, fail_on: Sequence[Status]) -> tuple[Verdict, ...]:
-    """The verdicts on which the run fails, in the order of the audit: not those that a contract excuses."""
-    return tuple(
-        verdict
-        for verdict in audit.variables
-        if verdict.status in fail_on and not (verdict.status == "disconnected" and verdict.excuse is not None)
+@dataclass(frozen=True)
+class Policy:
+    """What fails a run: statuses, and rules whose findings are errors.
+
+    `severities` are those that the project gives to rules by their codes; "off" leaves a rule's findings out.
+    """
+
+    fail_on: tuple[Status, ...] = DEFAULT_FAIL_ON
+    severities: Mapping[str, Grade] = field(default_factory=dict)
+
+    def graded(self, finding: Finding, status: Status | None) -> Finding | None:
+        """The finding with the severity that it has for the project; None where its rule is off.
+
+        Args:
+            finding: a finding.
+            status: the status that its rule reports, if it is the rule of one.
+        """
+        grade: Grade = finding.severity
+        if finding.rule in self.severities:
+            grade = self.severities[finding.rule]
+        elif status is not None:
+            grade = "error" if status in self.fail_on else _at_most_a_warning(grade)
+        if not self.fail_on:
+            grade = _at_most_a_warning(grade)
+        return None if grade == "off" else replace(finding, severity=grade)
+
+
+def _at_most_a_warning(grade: Grade) -> Grade:
+    return "warning" if grade == "error" else grade
+
+
+def failures(audit: Audit, fail_on: Sequence[Status]) -> tuple[Finding | Verdict, ...]:
+    """What the run fails on: findings that are errors, and variables of a listed status that no rule reports."""
+    silent = [verdict for verdict in audit.variables if verdict.status in ("connected", "frozen")]
+    return (
+        *(finding for finding in audit.findings if finding.fails),
+        *(verdict for verdict in silent if verdict.status in fail_on),
     )
 
 
-def breaches(audit: Audit, fail_on: Sequence[Status]) -> tuple[Finding, ...]:
-    """The findings on contracts, on which a run fails that can fail at all."""
-    return tuple(finding for finding in audit.findings if finding.rule in CONTRACT_RULES) if fail_on else ()
-
-
-def exit_status(failed: Sequence[Verdict | Finding]) -> int:
+def exit_status(failed: Sequence[Finding | Verdict]) -> int:
     """The exit status of a run that was audited to its end."""
     return FAILED if failed else PASSED

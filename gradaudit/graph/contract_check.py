@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from gradaudit.graph.contracts import Breach, Contract, ContractsKept, Unmatched
 from gradaudit.graph.gradient_graph import PASSES, GradientGraph
 from gradaudit.graph.judgement import ObjectiveFacts
-from gradaudit.graph.verdicts import Status, Verdict
+from gradaudit.graph.verdicts import Source, Status, Verdict
 from gradaudit.spelling import nearest
 
 _SHOWN = 3
@@ -59,10 +59,12 @@ class ContractCheck:
         paths = [verdict.path for verdict in self._verdicts]
         for pattern in contract.variables:
             if not any(fnmatchcase(path, pattern) for path in paths):
-                yield Unmatched(contract, f"no variable that is audited matches {pattern!r}{nearest(pattern, paths)}")
+                yield Unmatched(
+                    str(contract), f"no variable that is audited matches {pattern!r}{nearest(pattern, paths)}"
+                )
         terms = list(dict.fromkeys(term.name for objective in self._objectives for term in objective.terms))
         if contract.term is not None and not any(fnmatchcase(term, contract.term) for term in terms):
-            yield Unmatched(contract, f"no loss term matches {contract.term!r}{nearest(contract.term, terms)}")
+            yield Unmatched(str(contract), f"no loss term matches {contract.term!r}{nearest(contract.term, terms)}")
 
     def _breaches(self, contract: Contract) -> Iterator[Breach]:
         if contract.kind == "must-train":
@@ -73,7 +75,7 @@ class ContractCheck:
             updated = [verdict.path for verdict in self._of(contract) if verdict.path in self._updated]
             if updated:
                 chain = self._shortest(updated[0])
-                yield Breach(contract, tuple(updated), f"the step updates {_listed(updated)}", chain, self._way(chain))
+                yield self._breach(contract, updated, f"the step updates {_listed(updated)}", chain)
 
     def _not_trained(self, contract: Contract) -> Iterator[Breach]:
         """One breach for each reason: variables that share a status and a cause stand together."""
@@ -86,7 +88,7 @@ class ContractCheck:
             cause = members[0].cause
             chain = self._shortest(paths[0]) if cause is None else cause.chain
             told = f"{_listed(paths)} {self._why_not(members, contract.term)}"
-            yield Breach(contract, tuple(paths), told, chain, self._way(chain))
+            yield self._breach(contract, paths, told, chain, None if cause is None else cause.source)
 
     def _trains(self, verdict: Verdict, term: str | None) -> bool:
         if verdict.status not in ("connected", "participation-only"):
@@ -115,7 +117,19 @@ class ContractCheck:
                         self._nodes[reached[0]]
                     )
                     message = f"a gradient flows from {term.name} to {_listed(reached)}"
-                    yield Breach(contract, tuple(reached), message, chain, self._way(chain))
+                    yield self._breach(contract, reached, message, chain)
+
+    def _breach(
+        self,
+        contract: Contract,
+        paths: Sequence[str],
+        message: str,
+        chain: tuple[str, ...],
+        source: Source | None = None,
+    ) -> Breach:
+        lines = (self._graph.facts(node)["source"] for node in chain)
+        line = source or next((line for line in lines if line is not None), None)
+        return Breach(contract, tuple(paths), message, chain, self._way(chain), line)
 
     def _shortest(self, path: str) -> tuple[str, ...]:
         """The shortest way by which a gradient gets to a variable; empty if none does."""

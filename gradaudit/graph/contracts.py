@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-ContractKind = Literal["must-train", "must-not-flow", "frozen", "may-be-disconnected"]
+from gradaudit.graph.verdicts import Source
 
-CONTRACT_RULES = ("GA203", "GA204", "GA205", "GA301")
-"""The rules that tell of contracts. What they say fails a run, unless nothing does."""
+ContractKind = Literal["must-train", "must-not-flow", "frozen", "may-be-disconnected"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Contract:
 class Breach:
     """A contract that the step breaks for some variables.
 
-    `chain` is the shortest evidence, as ids of nodes, and `way` the terms, layers and variables along it.
+    `chain` is the shortest evidence, as ids of nodes, and `way` the terms, layers and variables along it; `source` is
+    the line where a path ends that should not, or where the gradient sets out that flows where it should not.
     """
 
     contract: Contract
@@ -52,14 +52,16 @@ class Breach:
     message: str
     chain: tuple[str, ...] = ()
     way: tuple[str, ...] = ()
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
 class Unmatched:
-    """A part of a contract that speaks of nothing in the step."""
+    """What a project says of its training, and nothing there answers to it: `about` is what was said."""
 
-    contract: Contract
+    about: str
     message: str
+    source: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,8 @@ class Audit:
     optimizer: str | None = None
     notes: tuple[str, ...] = ()
     """Remarks on the audit itself, such as that weights had to be allocated."""
+    made_at: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
+    """The user's line that made each layer, by the layer's path."""
     weights_allocated: bool = True
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     """Wall time of each phase: build, trace, analyse."""
@@ -183,8 +186,14 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity,
         "variables": list(finding.variables),
         "message": finding.message,
+        "fix": finding.fix or None,
+        "sources": [_source(source) for source in finding.sources],
         "fingerprint": finding.fingerprint,
         "chain": list(finding.chain),
+        "suppressions": [
+            {"kind": each.kind, "reason": each.reason, "variables": list(each.variables)}
+            for each in finding.suppressions
+        ],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -218,19 +219,71 @@ class MissingTerm:
 
 
 @dataclass(frozen=True)
+class Suppression:
+    """That somebody accepts a finding for some of its variables, or as a whole where it has none, and why.
+
+    `kind` is where that is said: in a contract of the config, under `suppress` there, in a comment of the code, or in a
+    baseline file.
+    """
+
+    kind: Literal["contract", "config", "comment", "baseline"]
+    reason: str
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Finding:
     """A rule's word on a group of variables, or on something that has none.
 
-    `message` says it in one sentence. `heading` and `facts`, each a label with words, say the same for a page that has
-    room for more lines than one; where they are empty, the message is all.
+    `message` says it in one sentence, `fix` what to do, where that is not part of it, and `sources` where in the code
+    it is. `heading` and `facts`, each a label with words, say the same for a page that has room for more lines than
+    one; where they are empty, the message is all. `key` is what tells a finding from others of its rule, besides its
+    variables: no line, and no wording that may change.
     """
 
     rule: str
     severity: Severity
     variables: tuple[str, ...]
     message: str
-    fingerprint: str
+    key: tuple[str, ...] = ()
     chain: tuple[str, ...] = ()
     """Node ids of the graph that are the evidence, where there is any but the cause's."""
     heading: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    fix: str = ""
+    sources: tuple[Source, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """What stays the same where only lines or wording change."""
+        return _fingerprint(self.rule, *self.variables, *self.key)
+
+    def fingerprint_of(self, variable: str | None) -> str:
+        """The same for one of its variables, whatever others share its cause; for None, that of the whole."""
+        return self.fingerprint if variable is None else _fingerprint(self.rule, variable, *self.key)
+
+    @property
+    def parts(self) -> tuple[str | None, ...]:
+        """What can be accepted by itself: each variable, or the finding as a whole where it has none."""
+        return self.variables or (None,)
+
+    @property
+    def open_variables(self) -> tuple[str, ...]:
+        """The variables for which nobody accepts it."""
+        accepted = {path for each in self.suppressions for path in each.variables}
+        return tuple(path for path in self.variables if path not in accepted)
+
+    @property
+    def is_suppressed(self) -> bool:
+        """Whether it is accepted as a whole."""
+        return bool(self.suppressions) and not self.open_variables
+
+    @property
+    def fails(self) -> bool:
+        """Whether a run fails on it."""
+        return self.severity == "error" and not self.is_suppressed
+
+
+def _fingerprint(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]

@@ -36,6 +36,8 @@ WIDEST = 120
 """Beyond this, what stands at the right edge is too far from its line to be read with it."""
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+_COMMAND = re.compile(r"^((?:\s|\x1b\[[0-9;]*m)*)::", re.MULTILINE)
+"""How a line begins that is a command to GitHub's runner: a name that looks so must be none."""
 _PADDING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
 
@@ -61,7 +63,7 @@ def printed(content: RenderableType, *, color: bool, width: int) -> str:
     )
     with console.capture() as capture:
         console.print(content, crop=False)
-    return _PADDING.sub(r"\1", capture.get()).rstrip("\n")
+    return _COMMAND.sub(r"\1\\x3a:", _PADDING.sub(r"\1", capture.get()).rstrip("\n"))
 
 
 def card(left: Text, right: Text, facts: list[tuple[str, Text]]) -> Group:

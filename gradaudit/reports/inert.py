@@ -7,14 +7,20 @@ import unicodedata
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories without a glyph: controls, direction marks, surrogates, private use, unassigned, separators."""
 
+COMMAND = "##["
+"""With this, commands to a build server began once; some still obey."""
+
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def inert(text: str) -> str:
-    """The text with every unseen character written as its escape, so that one name stays on one line."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_visible(character) for character in text)
+    """The text with every unseen character written as its escape, so that one name stays on one line.
+
+    Nor does it hold what some build servers take for a command wherever it stands in a line.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_visible(character) for character in text)
+    return text.replace(COMMAND, "##\\x5b")
 
 
 def is_unseen(character: str) -> bool:

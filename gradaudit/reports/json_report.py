@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
-from gradaudit.graph.report import Report
-from gradaudit.reports.inert import is_unseen
+from gradaudit.errors import ConfigError
+from gradaudit.graph.report import SCHEMA, Report
+from gradaudit.reports.inert import COMMAND, is_unseen
 
 
 def render_json(report: Report) -> str:
@@ -15,8 +17,32 @@ def render_json(report: Report) -> str:
     content = report.to_dict()
     for unordered in ("tool", "environment"):
         content[unordered] = dict(sorted(content[unordered].items()))
+    return json_text(content)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON report.
+
+    Raises:
+        ConfigError: there is no such file, or it is no report of gradaudit.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no report {path}. Write one: gradaudit trace --format json --output {path}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The report {path} cannot be read: {error}.") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ConfigError(f"{path} is no JSON report of gradaudit: its schema is not {SCHEMA!r}.")
+    return content
+
+
+def json_text(content: Any) -> str:
+    """Plain values as indented JSON that ends with a newline, in which nothing is unseen and no number is NaN."""
     text = json.dumps(_finite(content), ensure_ascii=False, allow_nan=False, indent=2)
-    return _escape(text) + "\n"
+    return _escape(text).replace(COMMAND, "##\\u005b") + "\n"
 
 
 def _finite(value: Any) -> Any:

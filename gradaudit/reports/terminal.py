@@ -82,23 +82,12 @@ def _headline(audit: Audit) -> Text:
 def group_entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
     """One cause: what is cut off, where in the code, why, and what to do."""
     name = ", ".join(group.outputs) or group.layer or group.variables[0]
-    facts: list[tuple[str, Text]] = []
-    if group.outputs and group.layer:
-        facts.append(("in", Text(inert(group.layer))))
-    facts.append(("variables", Text(inert(", ".join(wording.members(group, _SHOWN_MEMBERS))))))
-    facts += [("where", place(*where)) for where in wording.places(group.sources)[:_SHOWN_PLACES]]
-    facts += [("also", Text(inert(words))) for words in wording.other_breaks(group)[:_SHOWN_PLACES]]
-    if group.terms:
-        facts.append(("covered by", Text(inert(wording.family(group.terms)))))
-    facts.append(("why", Text(inert(group.message))))
-    if group.fix:
-        facts.append(("fix", Text(inert(group.fix), "fix")))
-    paths = set(group.variables)
-    facts += [("excused", Text(inert(reason))) for reason in wording.excuses(audit, paths)]
-    silence = wording.silence(verdict for verdict in audit.variables if verdict.path in paths)
-    # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
-    if silence and group.status not in ("participation-only", "opaque"):
-        facts.append(("Keras", Text(f"says nothing: {silence}")))
+    finding = wording.finding_of(audit, group)
+    facts = list(_facts(audit, group))
+    if finding is not None and finding.is_suppressed:
+        facts = facts[: 2 if group.outputs and group.layer else 1]
+    if finding is not None:
+        facts += [("accepted", Text(inert(reason))) for reason in wording.accepted(finding)]
     count = f"{wording.counted(len(group.variables), 'variable')}, {group.status}"
     rule = Text(group.rule, group.status)
     if len(name) + len(count) + len(rule) > columns - _HEADING_SPACE:
@@ -106,10 +95,33 @@ def group_entry(audit: Audit, group: verdicts.Group, columns: int) -> Group:
     return card(Text(inert(name), group.status), Text.assemble((f"{count}  ", "aside"), rule), facts)
 
 
+def _facts(audit: Audit, group: verdicts.Group) -> Iterator[tuple[str, Text]]:
+    """What is said of a cause, by labels: first which variables it is about."""
+    if group.outputs and group.layer:
+        yield "in", Text(inert(group.layer))
+    yield "variables", Text(inert(", ".join(wording.members(group, _SHOWN_MEMBERS))))
+    for where in wording.places(group.sources)[:_SHOWN_PLACES]:
+        yield "where", place(*where)
+    for words in wording.other_breaks(group)[:_SHOWN_PLACES]:
+        yield "also", Text(inert(words))
+    if group.terms:
+        yield "covered by", Text(inert(wording.family(group.terms)))
+    yield "why", Text(inert(group.message))
+    if group.fix:
+        yield "fix", Text(inert(group.fix), "fix")
+    paths = set(group.variables)
+    silence = wording.silence(verdict for verdict in audit.variables if verdict.path in paths)
+    # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
+    if silence and group.status not in ("participation-only", "opaque"):
+        yield "Keras", Text(f"says nothing: {silence}")
+
+
 def _finding(finding: Finding) -> Group:
     """A rule's word that belongs to no group: on a term, a layer or the optimizer."""
-    right = Text.assemble((f"{finding.severity}  ", "aside"), (finding.rule, finding.severity))
+    grade = "accepted" if finding.is_suppressed else finding.severity
+    right = Text.assemble((f"{grade}  ", "aside"), (finding.rule, finding.severity))
     facts = [(label, Text(inert(words))) for label, words in finding.facts]
+    facts += [("accepted", Text(inert(reason))) for reason in wording.accepted(finding)]
     return card(Text(inert(finding.heading or finding.message), finding.severity), right, facts)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.report import Audit
 from gradaudit.graph.scenarios import ScenarioRow
 from gradaudit.graph.suggestion import WEIGHT, Step, SuggestedOutput, Suggestion
-from gradaudit.graph.verdicts import STATUSES, Block, Finding, Group, Source, Status, Term, Verdict
+from gradaudit.graph.verdicts import STATUSES, Block, Finding, Group, Source, Status, Suppression, Term, Verdict
 
 NEVER_LEARNS: tuple[Status, ...] = ("disconnected", "zero-gradient", "untracked", "not-updated")
 """The statuses of a variable that keeps its first value, or only decays."""
@@ -29,6 +29,14 @@ MEANING: dict[Status, str] = {
     "not-updated": "its gradient is never applied",
     "opaque": "behind an op that cannot be seen into",
     "frozen": "not trainable",
+}
+
+
+_SAID_IN = {
+    "contract": "a may-be-disconnected contract",
+    "config": "the config's suppress",
+    "comment": "a comment in the code",
+    "baseline": "the baseline",
 }
 
 
@@ -92,10 +100,10 @@ def keras_sentences(audit: Audit) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def excuses(audit: Audit, paths: Collection[str]) -> tuple[str, ...]:
-    """Why some of the variables may be disconnected, where a contract says so."""
-    excused = [v.excuse for v in audit.variables if v.path in paths and v.status == "disconnected" and v.excuse]
-    return tuple(dict.fromkeys(excused))
+def finding_of(audit: Audit, group: Group) -> Finding | None:
+    """The finding that tells of a group, if any does."""
+    told = (each for each in audit.findings if (each.rule, each.variables) == (group.rule, group.variables))
+    return next(told, None)
 
 
 def silence(verdicts: Iterable[Verdict]) -> str:
@@ -113,6 +121,23 @@ def other_findings(audit: Audit) -> tuple[Finding, ...]:
     """The findings that no group tells already: rules on terms, layers and optimizers."""
     told = {(group.rule, frozenset(group.variables)) for group in audit.groups}
     return tuple(finding for finding in audit.findings if (finding.rule, frozenset(finding.variables)) not in told)
+
+
+def lines_of(finding: Finding) -> tuple[tuple[str, str], ...]:
+    """What a finding says, as labelled lines: those of its own, or its message, and what to do."""
+    told = finding.facts or (("why", finding.message.partition(": ")[2] or finding.message),)
+    return (*told, *((("fix", finding.fix),) if finding.fix else ()))
+
+
+def accepted(finding: Finding) -> tuple[str, ...]:
+    """Why a finding is accepted, and for how many of its variables where not for all."""
+    return tuple(dict.fromkeys(_accepted(each, finding) for each in finding.suppressions))
+
+
+def _accepted(suppression: Suppression, finding: Finding) -> str:
+    some = len(suppression.variables) < len(finding.variables)
+    of = f" for {counted(len(suppression.variables), 'variable')}" if some else ""
+    return f"{suppression.reason} ({_SAID_IN[suppression.kind]}){of}"
 
 
 def scenarios_headline(rows: Sequence[ScenarioRow]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from gradaudit.graph.contracts import Breach, ContractKind
 from gradaudit.graph.verdicts import Finding
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import Rule, known
 
 FORBIDDEN_PATH = Rule(code="GA203", title="forbidden path", severity="error")
 NOT_TRAINED = Rule(code="GA204", title="variable that must train and does not", severity="error")
@@ -26,6 +26,7 @@ def findings(breaches: Iterable[Breach]) -> Iterator[Finding]:
             variables=breach.variables,
             about=(str(breach.contract),),
             chain=breach.chain,
+            sources=known(breach.source),
             heading=str(breach.contract),
             facts=(("broken", breach.message), *((("way", way),) if way else ())),
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from gradaudit.graph.coverage import TermCoverage
 from gradaudit.graph.verdicts import Finding
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import Rule, known
 
 RULE = Rule(code="GA402", title="participation term that covers nothing new", severity="warning")
 
@@ -19,4 +19,4 @@ def findings(terms: Iterable[TermCoverage]) -> Iterator[Finding]:
                 else "it reaches no variable that trains"
             )
             at = "" if term.source is None else f" ({term.source})"
-            yield RULE.finding(f"{term.name}{at}: {why}. Leave it out", about=(term.name,))
+            yield RULE.finding(f"{term.name}{at}: {why}. Leave it out", about=(term.name,), sources=known(term.source))

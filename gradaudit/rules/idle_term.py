@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from gradaudit.graph.verdicts import Finding, IdleTerm
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import Rule, known
 
 RULE = Rule(code="GA201", title="loss term that reaches no trainable variable", severity="warning")
 
@@ -13,4 +13,4 @@ def findings(terms: Iterable[IdleTerm]) -> Iterator[Finding]:
     for term in terms:
         # A term without a name of its own is named after its line already.
         at = "" if term.source is None or str(term.source) in term.name else f" ({term.source})"
-        yield RULE.finding(f"{term.name}{at}: {term.why}", about=(term.name,))
+        yield RULE.finding(f"{term.name}{at}: {term.why}", about=(term.name,), sources=known(term.source))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from gradaudit.graph.verdicts import Finding, MissingTerm
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import Rule, known
 
 RULE = Rule(
     code="GA202",
@@ -20,4 +20,9 @@ def findings(terms: Iterable[MissingTerm]) -> Iterator[Finding]:
         added = "" if term.added is None else f", added at {term.added},"
         count = len(term.variables)
         would = f"would train {count} variable{'' if count == 1 else 's'}"
-        yield RULE.finding(f"{term.name}{at}{added} {would}. {_FIX}", variables=term.variables, about=(term.name,))
+        yield RULE.finding(
+            f"{term.name}{at}{added} {would}. {_FIX}",
+            variables=term.variables,
+            about=(term.name,),
+            sources=known(term.added, term.source),
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from gradaudit.graph.verdicts import Finding, UnbuiltLayer
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import Rule, known
 
 RULE = Rule(code="GA106", title="layer never built", severity="warning")
 
@@ -13,4 +13,4 @@ def findings(layers: Iterable[UnbuiltLayer]) -> Iterator[Finding]:
     for layer in layers:
         made_at = "" if layer.source is None else f", made at {layer.source},"
         message = f"{layer.path} ({layer.kind}){made_at} has no variables to train. Call it in the step, or remove it"
-        yield RULE.finding(message, about=(layer.path, layer.kind))
+        yield RULE.finding(message, about=(layer.path, layer.kind), sources=known(layer.source))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from gradaudit.graph.verdicts import Finding, UnregisteredOp
-from gradaudit.rules.rule import StatusRule
+from gradaudit.rules.rule import StatusRule, known
 
 RULE = StatusRule(code="GA107", title="opaque path", status="opaque", severity="error")
 _FIX = "Replace the op, stop the gradient before it, or give what calls it a gradient with tf.custom_gradient"
@@ -18,4 +18,4 @@ def findings(unregistered: Iterable[UnregisteredOp]) -> Iterator[Finding]:
             f"the step fails, whatever else is connected: a gradient reaches {op.op_type}{at}, for which TensorFlow "
             f"has registered none, and the gradient call{call} raises LookupError. {_FIX}"
         )
-        yield RULE.finding(message, about=(op.op_type,))
+        yield RULE.finding(message, about=(op.op_type,), sources=known(op.source, op.call))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.verdicts import Finding
-from gradaudit.rules.rule import Rule
+from gradaudit.rules.rule import Rule, known
 
 RULE = Rule(code="GA401", title="participation term under an optimizer that makes it count", severity="warning")
 
@@ -18,4 +18,5 @@ def findings(costs: Iterable[ParticipationCost]) -> Iterator[Finding]:
                 f"{'; '.join(cost.told.values())}. Freeze the layers instead, or give their outputs targets",
                 variables=(*cost.covered, *cost.silenced),
                 about=(cost.optimizer.name, *names),
+                sources=known(*(term.source for term in cost.terms)),
             )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from gradaudit.graph.verdicts import Finding, Group, Severity, Status
+from gradaudit.graph.verdicts import Finding, Group, Severity, Source, Status
 
 
 @dataclass(frozen=True)
@@ -18,26 +18,19 @@ class Rule:
     severity: Severity
 
     def finding(
-        self,
-        message: str,
-        *,
-        variables: tuple[str, ...] = (),
-        about: Iterable[str] = (),
-        chain: tuple[str, ...] = (),
-        heading: str = "",
-        facts: tuple[tuple[str, str], ...] = (),
+        self, message: str, *, variables: tuple[str, ...] = (), about: Iterable[str] = (), **more: Any
     ) -> Finding:
-        """A finding; `about` is what tells it from others of this rule, whatever its message and its line."""
-        parts = [self.code, *variables, *about]
+        """A finding; `about` is what tells it from others of this rule, whatever its message and its line.
+
+        `more` are further fields of a `Finding`.
+        """
         return Finding(
             rule=self.code,
             severity=self.severity,
             variables=variables,
             message=f"{self.title}: {message}",
-            fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16],
-            chain=chain,
-            heading=heading,
-            facts=facts,
+            key=tuple(about),
+            **more,
         )
 
 
@@ -51,4 +44,15 @@ class StatusRule(Rule):
         """The finding for a group of variables of this rule's status."""
         cause = group.cause
         why = "" if cause is None else f"{cause.kind} {cause.op_type} {cause.layer}"
-        return self.finding(group.message, variables=group.variables, about=(why, *group.outputs))
+        return self.finding(
+            group.message,
+            variables=group.variables,
+            about=(why, *group.outputs),
+            fix=group.fix,
+            sources=group.sources,
+        )
+
+
+def known(*sources: Source | None) -> tuple[Source, ...]:
+    """The lines that are known, each once."""
+    return tuple(dict.fromkeys(source for source in sources if source is not None))

@@ -13,6 +13,7 @@ from keras.src.layers.layer import Layer
 
 from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.lines import running_line
+from gradaudit.tracing.origins import layer_path
 from gradaudit.tracing.patches import Patches
 
 
@@ -38,6 +39,10 @@ class Made:
             self.lines_of_layers[id(layer)] = line
             self._layers.append(layer)
         return layer
+
+    def lines(self) -> dict[str, Source]:
+        """The user's line that made each layer, by the layer's path."""
+        return {layer_path(layer): self.lines_of_layers[id(layer)] for layer in self._layers if hasattr(layer, "name")}
 
 
 @contextmanager

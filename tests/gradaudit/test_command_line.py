@@ -183,7 +183,7 @@ def test_a_report_folder_holds_every_format_and_the_pictures_of_each_audit(toy: 
     assert sorted(path.name for path in (toy / "reports").iterdir()) == [
         *[f"both.{ending}" for ending in ("csv", "dot", "png", "svg")],
         *[f"one.{ending}" for ending in ("csv", "dot", "png", "svg")],
-        *[f"report.{ending}" for ending in ("json", "txt")],
+        *[f"report.{ending}" for ending in ("json", "md", "sarif", "txt", "xml")],
         "scenarios.csv",
     ]
     assert str(Path("reports", "one.svg")) in ended.output

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import networkx
 import pytest
 
 from gradaudit.errors import ConfigError
-from gradaudit.gate.policy import DEFAULT_FAIL_ON, exit_status, failures, parse_fail_on
+from gradaudit.gate.policy import DEFAULT_FAIL_ON, Policy, exit_status, failures, parse_fail_on
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import STATUSES, Status, Verdict
+from gradaudit.graph.verdicts import STATUSES, Finding, Severity, Status, Suppression, Verdict
 
 
 def audit_of(*statuses: Status) -> Audit:
@@ -23,22 +26,46 @@ def test_by_default_a_run_fails_on_whatever_never_learns_and_was_not_silenced_on
     assert set(STATUSES) - set(DEFAULT_FAIL_ON) == {"connected", "participation-only", "frozen"}
 
 
-def test_failures_are_the_verdicts_with_a_listed_status_in_the_order_of_the_audit():
-    audit = audit_of("disconnected", "connected", "opaque", "disconnected")
+def finding(rule: str, severity: Severity, *variables: str, suppressed: Sequence[str] = ()) -> Finding:
+    suppressions = (Suppression("config", "later", tuple(suppressed)),) if suppressed else ()
+    return Finding(rule, severity, variables, "why", suppressions=suppressions)
 
-    assert [verdict.path for verdict in failures(audit, ("opaque", "disconnected"))] == [
-        "model/0",
-        "model/2",
-        "model/3",
-    ]
-    assert failures(audit, ()) == ()
+
+def test_a_run_fails_on_errors_that_nobody_accepts_and_on_listed_statuses_that_no_rule_reports():
+    audit = replace(
+        audit_of("frozen", "connected"),
+        findings=(
+            finding("GA101", "error", "a", "b", suppressed=["a"]),
+            finding("GA101", "error", "c", suppressed=["c"]),
+            finding("GA401", "warning", "d"),
+        ),
+    )
+    assert [getattr(each, "variables", None) for each in failures(audit, DEFAULT_FAIL_ON)] == [("a", "b")]
+    assert [getattr(each, "path", None) for each in failures(audit, ("frozen",))] == [None, "model/0"]
 
 
 def test_the_exit_status_is_one_only_where_something_failed():
-    audit = audit_of("disconnected", "connected")
+    assert exit_status([finding("GA101", "error", "a")]) == 1
+    assert exit_status([]) == 0
 
-    assert exit_status(failures(audit, DEFAULT_FAIL_ON)) == 1
-    assert exit_status(failures(audit, ("opaque",))) == 0
+
+@pytest.mark.parametrize(
+    ("policy", "found", "status", "severity"),
+    [
+        (Policy(), finding("GA101", "error", "a"), "disconnected", "error"),
+        (Policy(("opaque",)), finding("GA101", "error", "a"), "disconnected", "warning"),
+        (Policy(("participation-only",)), finding("GA103", "note", "a"), "participation-only", "error"),
+        (Policy(), finding("GA103", "note", "a"), "participation-only", "note"),
+        (Policy(severities={"GA101": "note"}), finding("GA101", "error", "a"), "disconnected", "note"),
+        (Policy(severities={"GA401": "error"}), finding("GA401", "warning", "a"), None, "error"),
+        (Policy((), {"GA401": "error"}), finding("GA401", "warning", "a"), None, "warning"),
+        (Policy((), {}), finding("GA203", "error", "a"), None, "warning"),
+        (Policy(severities={"GA401": "off"}), finding("GA401", "warning", "a"), None, None),
+    ],
+)
+def test_a_rule_is_as_grave_as_the_project_says(policy, found, status, severity):
+    graded = policy.graded(found, status)
+    assert (None if graded is None else graded.severity) == severity
 
 
 def test_a_list_is_read_without_its_repetitions():

@@ -1,0 +1,43 @@
+"""Findings that a project accepts, as its config says: a rule, patterns of what it is about, and the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from gradaudit.graph.verdicts import Finding, Suppression
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Findings of these rules are accepted, for a reason.
+
+    Without patterns all of them are. `variables` are patterns of paths (`*` and `?`, as in a shell); `about` are
+    patterns of what a finding without variables is about: the layer of GA106, the term of GA201 or GA402, the op of
+    GA107.
+    """
+
+    rules: tuple[str, ...]
+    reason: str
+    variables: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+
+    def of(self, finding: Finding) -> Suppression | None:
+        """What it accepts of a finding; None if nothing."""
+        if finding.rule not in self.rules:
+            return None
+        if self.about and not (finding.key and _matches(finding.key[0], self.about)):
+            return None
+        paths = finding.variables
+        if self.variables:
+            paths = tuple(path for path in paths if _matches(path, self.variables))
+            if not paths:
+                return None
+        return Suppression("config", self.reason, paths)
+
+    def __str__(self) -> str:
+        return " ".join(["suppress", ", ".join(self.rules), *self.variables, *self.about])
+
+
+def _matches(text: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(text, pattern) for pattern in patterns)

@@ -1,0 +1,122 @@
+"""SARIF 2.1.0, which code scanning reads: a result for each finding, with its line and the way from loss to break."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+from gradaudit.graph.report import Audit, Report
+from gradaudit.graph.verdicts import Cause, Finding, Source, Suppression
+from gradaudit.reports import wording
+from gradaudit.reports.json_report import json_text
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_SOURCE_ROOT = "SRCROOT"
+FINGERPRINT = "gradaudit/v1"
+
+
+def render_sarif(report: Report) -> str:
+    """The report as a SARIF log with one run for each audit. Encode it as UTF-8."""
+    return json_text({"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(report, audit) for audit in report.audits]})
+
+
+def _run(report: Report, audit: Audit) -> dict[str, Any]:
+    titles = {finding.rule: finding.message.partition(": ")[0] for finding in audit.findings}
+    rules = sorted(titles)
+    return {
+        "tool": {
+            "driver": {
+                "name": report.tool["name"],
+                "version": report.tool["version"],
+                "rules": [{"id": rule, "shortDescription": {"text": titles[rule]}} for rule in rules],
+            }
+        },
+        "automationDetails": {"id": f"gradaudit/{wording.name(audit)}/"},
+        "columnKind": "unicodeCodePoints",
+        "originalUriBaseIds": {_SOURCE_ROOT: {"description": {"text": "The folder in which gradaudit ran."}}},
+        "results": [_result(audit, finding, rules.index(finding.rule)) for finding in audit.findings],
+        "properties": {"subject": audit.subject, "scenario": audit.scenario},
+    }
+
+
+def _result(audit: Audit, finding: Finding, index: int) -> dict[str, Any]:
+    steps = list(_steps(audit, finding))
+    result: dict[str, Any] = {
+        "ruleId": finding.rule,
+        "ruleIndex": index,
+        "level": finding.severity,
+        "message": {"text": _message(finding)},
+        "locations": [_location(audit, finding)],
+        "partialFingerprints": {FINGERPRINT: finding.fingerprint},
+        "properties": {"variables": list(finding.variables)},
+    }
+    if steps:
+        result["codeFlows"] = [{"threadFlows": [{"locations": steps}]}]
+    if finding.is_suppressed:
+        result["suppressions"] = [_suppression(each) for each in finding.suppressions]
+    return result
+
+
+def _message(finding: Finding) -> str:
+    paths = finding.open_variables or finding.variables
+    lines = [f"{finding.message}.", *([f"Variables: {', '.join(paths)}."] if paths else [])]
+    return "\n".join([*lines, *([f"Fix: {finding.fix}."] if finding.fix else [])])
+
+
+def _location(audit: Audit, finding: Finding) -> dict[str, Any]:
+    """Where the finding is shown: its own line, else that of the loss, for a place is what code scanning asks for."""
+    losses = [loss.source for loss in audit.objectives if loss.source is not None]
+    source = next(iter([*finding.sources, *losses]), None)
+    logical = [{"fullyQualifiedName": path, "kind": "variable"} for path in finding.variables]
+    return {
+        **({"physicalLocation": _place(source)} if source is not None else {}),
+        **({"logicalLocations": logical} if logical else {}),
+    }
+
+
+def _steps(audit: Audit, finding: Finding) -> Iterator[dict[str, Any]]:
+    """The way from the loss to the break, a step for each line of code that it crosses."""
+    cause = _cause(audit, finding)
+    before = None
+    for source, what in [*_on_the_way(audit, finding, cause), *_breaks(finding, cause)]:
+        if source is not None and source != before:
+            before = source
+            yield {"location": {"physicalLocation": _place(source), "message": {"text": what}}}
+
+
+def _on_the_way(audit: Audit, finding: Finding, cause: Cause | None) -> Iterator[tuple[Source | None, str]]:
+    for node in finding.chain or (cause.chain if cause is not None else ()):
+        facts = audit.graph.nodes[node]
+        what = facts.get("path") or facts.get("label") or facts["op_type"]
+        yield facts["source"], f"{what} in {facts['layer']}" if facts["layer"] else what
+
+
+def _breaks(finding: Finding, cause: Cause | None) -> Iterator[tuple[Source | None, str]]:
+    """Where ways to the loss are broken, and where the values end."""
+    if cause is not None:
+        for block in cause.blocks:
+            yield block.source, f"{block.op_type}, which {block.why}"
+        for source in finding.sources if cause.kind == "dead-end" else ():
+            yield source, "here its values end"
+
+
+def _cause(audit: Audit, finding: Finding) -> Cause | None:
+    """The cause of the group that a finding tells of."""
+    groups = (group for group in audit.groups if (group.rule, group.variables) == (finding.rule, finding.variables))
+    return next((group.cause for group in groups), None)
+
+
+def _place(source: Source) -> dict[str, Any]:
+    path = PurePath(source.file)
+    uri = quote(path.as_posix(), errors="surrogatepass")
+    artifact = {"uri": uri, "uriBaseId": _SOURCE_ROOT}
+    if path.is_absolute():
+        artifact = {"uri": f"file://{uri if uri.startswith('/') else f'/{uri}'}"}
+    return {"artifactLocation": artifact, "region": {"startLine": source.line}}
+
+
+def _suppression(suppression: Suppression) -> dict[str, Any]:
+    kind = "inSource" if suppression.kind == "comment" else "external"
+    return {"kind": kind, "status": "accepted", "justification": suppression.reason}

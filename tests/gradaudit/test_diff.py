@@ -1,0 +1,85 @@
+"""`gradaudit diff`: what is new, fixed and changed between two reports, and the exit status that comes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.gradaudit.conftest import Command
+
+BOTH, ONE = 'targets=["left", "right"]', 'targets=["left"]'
+
+
+@pytest.fixture
+def reports(toy: Path, command: Command) -> None:
+    """Writes good.json and bad.json, of the toy with both targets, and with one."""
+    (toy / "gradaudit.toml").write_text('[gradaudit]\nsubject = "toy.py:subject"\n')
+    for name, targets in (("good", BOTH), ("bad", ONE)):
+        command("trace", "--set", targets, "--format", "json", "--output", f"{name}.json", "--fail-on", "disconnected")
+
+
+@pytest.mark.usefixtures("reports")
+def test_what_broke_is_new_and_fails(command: Command) -> None:
+    ended = command("diff", "good.json", "bad.json")
+    assert ended.status == 1
+    assert ended.output.startswith("2 new (2 errors), 0 fixed, 2 changed")
+    assert "new: GA101 disconnected variable: model output right read by no loss term" in ended.output
+    assert "changed: connected → disconnected" in ended.output
+    assert "variables   right (kernel, bias)" in ended.output
+
+
+@pytest.mark.usefixtures("reports")
+def test_what_was_mended_is_fixed_and_passes(command: Command) -> None:
+    ended = command("diff", "bad.json", "good.json", "--format", "markdown")
+    assert ended.status == 0
+    assert ended.output.startswith("**0 new, 2 fixed, 2 changed**\n")
+    assert "* **fixed** GA101 disconnected variable" in ended.output
+    assert "\n  * right (kernel, bias)\n" in ended.output
+
+
+@pytest.mark.usefixtures("reports")
+def test_two_reports_of_one_state_do_not_differ(toy: Path, command: Command) -> None:
+    code = (toy / "toy.py").read_text()
+    (toy / "toy.py").write_text(code.replace("import keras", "\n\nimport keras"))
+    command("trace", "--set", ONE, "--format", "json", "--output", "moved.json")
+    ended = command("diff", "bad.json", "moved.json")
+    assert (ended.status, ended.output) == (0, "Nothing changed\n")
+
+
+@pytest.mark.usefixtures("reports")
+def test_what_is_accepted_by_now_is_not_new(toy: Path, command: Command) -> None:
+    with (toy / "gradaudit.toml").open("a") as file:
+        file.write('[[gradaudit.suppress]]\nrule = "GA101"\nreason = "later"\n')
+    command("trace", "--set", ONE, "--format", "json", "--output", "accepted.json")
+    assert command("diff", "good.json", "accepted.json").status == 0
+
+
+@pytest.mark.usefixtures("reports")
+def test_variables_and_audits_that_only_one_report_has_are_told(toy: Path, command: Command) -> None:
+    code = (toy / "toy.py").read_text()
+    (toy / "toy.py").write_text(code.replace("Dense(8)(inputs)", 'Dense(8, name="first")(inputs)'))
+    command("trace", "--set", BOTH, "--format", "json", "--output", "renamed.json")
+    ended = command("diff", "good.json", "renamed.json")
+    assert ended.status == 0
+    assert "added: 2 variables" in ended.output
+    assert "first (kernel, bias)" in ended.output
+    (toy / "other.json").write_text((toy / "good.json").read_text().replace('"subject": "toy"', '"subject": "other"'))
+    assert "audit: only the new report has it" in command("diff", "good.json", "other.json").output
+
+
+@pytest.mark.usefixtures("reports")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "There is no report other.json. Write one: gradaudit trace --format json --output other.json"),
+        ("{", "The report other.json cannot be read"),
+        ('{"schema": "sarif"}', "other.json is no JSON report of gradaudit"),
+    ],
+)
+def test_what_is_no_report_is_told(toy: Path, command: Command, content: str | None, message: str) -> None:
+    if content is not None:
+        (toy / "other.json").write_text(content)
+    ended = command("diff", "good.json", "other.json")
+    assert (ended.status, ended.output) == (2, "")
+    assert message in ended.messages
