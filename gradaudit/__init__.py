@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gradaudit.errors import (
     ConfigError,
     DisagreementError,
+    GateError,
     GradauditError,
     OutputError,
     SubjectError,
@@ -17,11 +18,14 @@ from gradaudit.subject import Subject
 if TYPE_CHECKING:
     from gradaudit.auditing import audit
     from gradaudit.graph.report import Audit
+    from gradaudit.integrations.keras_callback import AuditCallback
 
 __all__ = [
     "Audit",
+    "AuditCallback",
     "ConfigError",
     "DisagreementError",
+    "GateError",
     "GradauditError",
     "OutputError",
     "Subject",
@@ -35,8 +39,14 @@ def __getattr__(name: str) -> Any:
     # TensorFlow is imported when an audit is asked for, not when `gradaudit --help` is.
     if name == "audit":
         from gradaudit.auditing import audit
+        from gradaudit.integrations.notebook import shown_in_notebooks
 
+        shown_in_notebooks()
         return audit
+    if name == "AuditCallback":
+        from gradaudit.integrations.keras_callback import AuditCallback
+
+        return AuditCallback
     if name == "Audit":
         from gradaudit.graph.report import Audit
 

@@ -5,6 +5,7 @@
     ├── SubjectError     the subject cannot be imported, fails, or is no subject
     ├── TraceError       the step cannot be traced, or there is nothing in it to audit
     ├── OutputError      a report cannot be written
+    ├── GateError        a training is stopped, because variables in it will never learn
     └── DisagreementError  TensorFlow's own tape contradicts a verdict: a defect of gradaudit
 
 Each message says what happened, names the culprit and gives the next step.
@@ -31,6 +32,10 @@ class TraceError(GradauditError):
 
 class OutputError(GradauditError):
     """A report cannot be written."""
+
+
+class GateError(GradauditError):
+    """A training is stopped, because variables in it will never learn. The message is the report."""
 
 
 class DisagreementError(GradauditError):

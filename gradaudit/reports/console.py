@@ -35,6 +35,7 @@ COLOURS = {
 WIDEST = 120
 """Beyond this, what stands at the right edge is too far from its line to be read with it."""
 
+_HTML = '<pre style="white-space:pre; overflow-x:auto; line-height:normal; font-family:monospace">{code}</pre>'
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _COMMAND = re.compile(r"^((?:\s|\x1b\[[0-9;]*m)*)::", re.MULTILINE)
 """How a line begins that is a command to GitHub's runner: a name that looks so must be none."""
@@ -48,8 +49,22 @@ def strip_colour(text: str) -> str:
 
 def printed(content: RenderableType, *, color: bool, width: int) -> str:
     """The text of a report, `width` columns wide."""
+    console = _console(color, width)
+    with console.capture() as capture:
+        console.print(content, crop=False)
+    return _COMMAND.sub(r"\1\\x3a:", _PADDING.sub(r"\1", capture.get()).rstrip("\n"))
+
+
+def as_html(content: RenderableType, *, width: int) -> str:
+    """A report as HTML without a page around it; what is not coloured takes the colours of where it is put."""
+    console = _console(True, width, record=True)
+    console.print(content, crop=False)
+    return console.export_html(inline_styles=True, code_format=_HTML)
+
+
+def _console(color: bool, width: int, *, record: bool = False) -> Console:
     styles = COLOURS if color else dict.fromkeys(COLOURS, "none")
-    console = Console(
+    return Console(
         file=io.StringIO(),
         width=width,
         theme=Theme(styles, inherit=False),
@@ -60,10 +75,8 @@ def printed(content: RenderableType, *, color: bool, width: int) -> str:
         highlight=False,
         markup=False,
         emoji=False,
+        record=record,
     )
-    with console.capture() as capture:
-        console.print(content, crop=False)
-    return _COMMAND.sub(r"\1\\x3a:", _PADDING.sub(r"\1", capture.get()).rstrip("\n"))
 
 
 def card(left: Text, right: Text, facts: list[tuple[str, Text]]) -> Group:

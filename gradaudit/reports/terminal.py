@@ -13,7 +13,7 @@ from gradaudit.graph import verdicts
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import STATUSES, Finding, Objective, Term
 from gradaudit.reports import wording
-from gradaudit.reports.console import WIDEST, card, printed
+from gradaudit.reports.console import WIDEST, as_html, card, printed
 from gradaudit.reports.inert import inert
 from gradaudit.reports.scenario_table import scenario_table
 
@@ -41,6 +41,11 @@ def render_text(
         sections.append(_scenarios(report, columns))
     ruler = "\n\n" + "─" * columns + "\n\n"
     return ruler.join(printed(section, color=color, width=columns) for section in sections) + "\n"
+
+
+def render_html(report: Report, *, width: int = 100) -> str:
+    """The same as a piece of HTML, for a notebook."""
+    return "".join(as_html(_section(audit, None, width), width=width) for audit in report.audits)
 
 
 def _section(audit: Audit, picture: str | None, columns: int) -> Group:

@@ -1,0 +1,1 @@
+"""Where people work: pytest, Keras's fit, notebooks."""

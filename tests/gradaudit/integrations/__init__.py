@@ -1,0 +1,1 @@
+"""Tests of where people work: each integration used for real."""
