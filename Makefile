@@ -17,7 +17,13 @@ pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 ready := $(VENV)/.ready
 uv_version := 0.13.9
 seed_reports := gradaudit trace --config xtts/configs/seed.toml --fail-on none --report
-left_out := -x '*.json' -x '*.csv' -x '*.png' -x '*.dot'
+one_format = --format $(1) --output $(3)/minimal-unpatched.$(2)
+format_reports = gradaudit trace --config xtts/configs/seed.toml --scenario minimal-unpatched \
+    $(call one_format,json,json,$(1)) $(call one_format,markdown,md,$(1)) $(call one_format,sarif,sarif,$(1)) \
+    $(call one_format,junit,xml,$(1)) $(call one_format,github,txt,$(1)) 2>/dev/null; test $$? -eq 1 # its gate fails
+# Times, and the software that the audit ran on.
+varying := -I '^Traced in ' -I '^Picture: ' -I '^ *"\(build\|trace\|analyse\|keras\|numpy\|python\|tensorflow\)":' -I ' time="'
+left_out := -x '*.json' -x '*.md' -x '*.sarif' -x '*.xml' -x '*.html' -x '*.csv' -x '*.png' -x '*.dot'
 
 # Bytecode is wanted however the machine is set up: without it TensorFlow's import alone takes three times as long.
 export PYTHONDONTWRITEBYTECODE =
@@ -66,9 +72,12 @@ contracts: setup
 drift: setup
 	$(bin)/python docs/generate.py --check
 	@rm -rf build/reports
-	$(bin)/$(seed_reports) build/reports >/dev/null
-	@diff -r -I '^Traced in ' -I '^Picture: ' $(left_out) reports/seed build/reports || { \
+	@$(bin)/$(seed_reports) build/reports/seed >/dev/null
+	@diff -r $(varying) $(left_out) reports/seed build/reports/seed || { \
 	    echo "reports/seed is out of date: run make reports docs" >&2; exit 1; }
+	@$(bin)/$(call format_reports,build/reports/formats)
+	@diff -r $(varying) reports/formats build/reports/formats || { \
+	    echo "reports/formats is out of date: run make reports" >&2; exit 1; }
 
 # The wheel is built, installed alone into an empty environment that borrows the other packages, and answers.
 wheel: setup
@@ -91,6 +100,8 @@ docs: setup
 reports: setup
 	rm -rf reports/seed
 	$(bin)/$(seed_reports) reports/seed
+	rm -rf reports/formats
+	$(bin)/$(call format_reports,reports/formats)
 
 # No addresses get into the file: none is asked for, and the header is ours.
 lock:

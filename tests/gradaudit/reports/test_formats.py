@@ -144,6 +144,16 @@ def test_sarif_keeps_to_the_official_schema(report: Report) -> None:
     jsonschema.validate(json.loads(FORMATS["sarif"](report)), published("sarif-2.1.0.json"))
 
 
+def test_the_committed_reports_keep_to_their_schemas() -> None:
+    folder = Path(__file__).parents[3] / "reports" / "formats"
+    read = {path.suffix: path.read_text("utf-8") for path in folder.iterdir()}
+    jsonschema.validate(json.loads(read[".json"]), own_schema())
+    jsonschema.validate(json.loads(read[".sarif"]), published("sarif-2.1.0.json"))
+    assert next(iter(JUnitXml.fromstring(read[".xml"].encode()))).failures == 18
+    assert read[".md"].startswith("## xtts")
+    assert all(line.startswith("::error file=xtts/models/") for line in read[".txt"].splitlines())
+
+
 def test_sarif_has_a_run_for_each_audit_and_a_result_for_each_finding(report: Report) -> None:
     log = json.loads(FORMATS["sarif"](report))
     assert [run["automationDetails"]["id"] for run in log["runs"]] == [
