@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gradaudit.errors import SubjectError, TraceError
+from gradaudit.errors import MeasureError, SubjectError, TraceError
 from gradaudit.flow.edges import Edges
 from gradaudit.flow.opening import Opening
 from gradaudit.flow.reported import missing_terms
@@ -31,7 +31,7 @@ from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.gradient_calls import GradientCall
 from gradaudit.tracing.making import Made, watched_making
-from gradaudit.tracing.optimizers import optimizer_facts
+from gradaudit.tracing.optimizers import optimizer_facts, optimizer_name
 from gradaudit.tracing.participation import Expression, Participation
 from gradaudit.tracing.participation_runs import seed_everything
 from gradaudit.tracing.trace import Trace, trace_step
@@ -85,8 +85,9 @@ def audit(
     Raises:
         SubjectError: the subject is no subject, `probe` or `measure` no number of steps, or one of `terms` no term of
             the step.
-        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables; with `probe` or
-            `measure`, it cannot be run, or trains otherwise each time that it is traced.
+        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables; with `probe`, it
+            cannot be run, or trains otherwise each time that it is traced.
+        MeasureError: with `measure`, its real steps cannot be run or compared; it has the audit without them.
         DisagreementError: with `verify` or `probe`, if TensorFlow contradicts a verdict.
     """
     expressions = tuple(Expression(term) for term in terms)
@@ -120,7 +121,10 @@ def audit(
         except WeightlessReadError as read:
             result = attempt(False, f"weights were allocated, because {read}")
     if measure:
-        result = way().measured(result, make_subject, measure)
+        try:
+            result = way().measured(result, make_subject, measure)
+        except TraceError as error:
+            raise MeasureError(str(error), replace(result, measurement_failed=True)) from error
     if result.suggestion is None or not result.suggestion.outputs:
         return result
 
@@ -187,6 +191,10 @@ class _Analysed:
     def training(self) -> dict[str, str]:
         """The paths of the variables that ought to train, by node."""
         return {fact.node: fact.path for fact in self.facts if fact.trainable}
+
+    def anyway(self) -> set[str]:
+        """The variables for which something arrives whatever the participation terms are."""
+        return {fact.path for fact in self.facts if self.judgement.arrives_anyway(fact)}
 
     def zeros(self) -> dict[str, tuple[tuple[str, str], ...]]:
         """By path of a variable the losses and terms from which zeros arrive."""
@@ -306,7 +314,8 @@ class _Attempt:
         verdicts = tuple(replace(verdict, excuse=kept.excused.get(verdict.path)) for verdict in step.verdicts)
         groups = group(verdicts, graph, RULE_CODES)
         objectives = step.judgement.objectives(step.facts)
-        covered = coverage(objectives, verdicts, step.zeros(), trace.scope_names.opened(self.participation_scopes))
+        scopes = trace.scope_names.opened(self.participation_scopes)
+        covered = coverage(objectives, verdicts, step.zeros(), scopes, step.anyway())
         optimizers = list(trace.updates.optimizers.values())
         costs = _costs(covered, optimizers, step.opening)
         return Audit(
@@ -330,7 +339,7 @@ class _Attempt:
             costs=costs,
             suggestion=self._suggestion(subject, step, covered) if self.suggest else None,
             made_at=made.lines(),
-            optimizer=", ".join(dict.fromkeys(type(each).__name__ for each, _ in optimizers)) or None,
+            optimizer=", ".join(dict.fromkeys(optimizer_name(each) for each, _ in optimizers)) or None,
             notes=(
                 *self.notes,
                 *_notes(subject, trace, step.facts, step.objectives),

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradaudit.errors import ConfigError, GradauditError, OutputError
+from gradaudit.errors import ConfigError, GradauditError, MeasureError, OutputError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
 from gradaudit.graph.verdicts import STATUSES, Finding, Status, Verdict
 from gradaudit.reports.inert import inert
@@ -315,7 +315,7 @@ def cover(
         _deliver(report, deliveries, partial(render_cover, plots=plots))
     if mishap is not None:
         raise mishap
-    if len(audits) < len(runs):
+    if len(audits) < len(runs) or any(audit.measurement_failed for audit in audits):
         return COULD_NOT_AUDIT
     return 1 if any(audit.coverage.uncovered for audit in audits) else 0
 
@@ -528,6 +528,11 @@ def _attempt(run: _Run, show: Callable[[str, str], None], **options: Any) -> Aud
                 **options,
                 progress=lambda phase: show(run.name, phase),
             )
+    except MeasureError as error:
+        _refuse(_prefix(run) + str(error))
+        _show_traceback(error)
+        audit_without: Audit = error.audit
+        return audit_without
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
         _refuse(_prefix(run) + _explanation(error))
         _show_traceback(error)

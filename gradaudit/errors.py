@@ -4,6 +4,7 @@
     ├── ConfigError      a bad argument, option or configuration file
     ├── SubjectError     the subject cannot be imported, fails, or is no subject
     ├── TraceError       the step cannot be traced, or there is nothing in it to audit
+    │   └── MeasureError its real steps cannot be run and compared, though it is audited
     ├── OutputError      a report cannot be written
     ├── GateError        a training is stopped, because variables in it will never learn
     └── DisagreementError  TensorFlow's own tape contradicts a verdict: a defect of gradaudit
@@ -12,6 +13,8 @@ Each message says what happened, names the culprit and gives the next step.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class GradauditError(Exception):
@@ -28,6 +31,14 @@ class SubjectError(GradauditError):
 
 class TraceError(GradauditError):
     """The step cannot be traced, or there is nothing in it to audit."""
+
+
+class MeasureError(TraceError):
+    """The real steps of an audited step cannot be run and compared; `audit` is all that is known without them."""
+
+    def __init__(self, message: str, audit: Any) -> None:
+        super().__init__(message)
+        self.audit = audit
 
 
 class OutputError(GradauditError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gradaudit.errors import TraceError
@@ -11,7 +11,7 @@ from gradaudit.graph.report import Audit
 from gradaudit.probing import foretold_failure
 from gradaudit.subject import Subject
 from gradaudit.tracing.making import Made
-from gradaudit.tracing.participation_runs import Built, Compared, participation_runs
+from gradaudit.tracing.participation_runs import Built, Compared, Fed, participation_runs
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,26 @@ def measured(audit: Audit, build: Callable[[], BuiltSubject], steps: int, scopes
     found = participation_runs(
         patched.runnable,
         unpatched.runnable,
-        patched.subject.inputs,
-        patched.subject.batches,
-        Compared(
-            terms=list(_terms(patched.audit)),
-            trained=[p for p, verdict in enumerate(patched.audit.variables) if verdict.status == "connected"],
-            paths=[verdict.path for verdict in audit.variables],
-        ),
+        Fed(patched.subject.inputs, patched.subject.batches),
+        _compared(patched, scopes),
         steps,
-        scopes,
         audit.optimizer,
     )
     return replace(audit, measured=found)
+
+
+def _compared(built: BuiltSubject, scopes: Sequence[str]) -> Compared:
+    verdicts = built.audit.variables
+    paths = set(built.audit.coverage.covered)
+    covered = [position for position, verdict in enumerate(verdicts) if verdict.path in paths]
+    return Compared(
+        paths=[verdict.path for verdict in verdicts],
+        covered=covered,
+        alone=[position for position in covered if verdicts[position].path not in built.audit.coverage.anyway],
+        trained=[position for position, verdict in enumerate(verdicts) if verdict.status == "connected"],
+        outputs=tuple(dict.fromkeys(output for position in covered for output in verdicts[position].outputs)),
+        scopes=scopes,
+    )
 
 
 def _nothing_to_measure(audit: Audit) -> str | None:
@@ -74,11 +82,3 @@ def _nothing_to_measure(audit: Audit) -> str | None:
     if not audit.coverage.covered:
         return "the participation terms cover no variable that task terms do not train anyway"
     return foretold_failure(audit)
-
-
-def _terms(audit: Audit) -> Iterator[tuple[str, list[int]]]:
-    """Each term that covers something, with the positions of the variables that it covers or silences."""
-    for term in audit.coverage.terms:
-        paths = {*term.covers, *term.silences}
-        if paths:
-            yield term.name, [p for p, verdict in enumerate(audit.variables) if verdict.path in paths]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,9 +70,10 @@ class _Step:
 class Splitter:
     """Walks from the loss down through sums, as long as every step is linear, and passes the gradient."""
 
-    def __init__(self, opening: Opening, window: Window) -> None:
+    def __init__(self, opening: Opening, window: Window, participation: Collection[str] = ()) -> None:
         self._opening = opening
         self._window = window
+        self._participation = participation
         trainable = [node for known, node in opening.variables.with_nodes() if known.trainable]
         self.learned = opening.graph.dependents(trainable, flows=PASSES)
         self._weighted = opening.graph.dependents(trainable)
@@ -176,7 +177,8 @@ class Splitter:
         if not graph.is_in(self._window, node):
             return []
         op, inputs = self._op(node)
-        if has_custom_gradient(op):
+        is_term = node in self._participation and (called_bodies(op) or self._is_made_of_layers(op, inputs))
+        if has_custom_gradient(op) or is_term:
             return []
         if op.type == "Placeholder" or called_bodies(op) is not None:
             # Through the border of a function, where that is the only way. A call that a real gradient call rewrote is
@@ -196,6 +198,17 @@ class Splitter:
             by_data = step.by_data and step.is_part
             return [replace(part, added=added, is_part=True, scoped=None, by_data=by_data) for part in parts]
         return parts
+
+    def _is_made_of_layers(self, op: Any, inputs: Sequence[str]) -> bool:
+        """Whether all that trains in a tensor of a participation scope is what layers made outside: a term's own data.
+
+        A loss that comes in from outside is a number, or computed by no layer.
+        """
+        trained = [(t, node) for t, node in zip(op.inputs, inputs, strict=True) if node in self.learned]
+        return bool(trained) and all(
+            not _is_scalar(tensor) and node not in self._participation and self._opening.graph.facts(node)["layer"]
+            for tensor, node in trained
+        )
 
     def _part(self, step: _Step, op: Any, node: str, factor: float | None) -> _Step:
         """A part of the tensor of `step`, which `op` makes of it and of others."""

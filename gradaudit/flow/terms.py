@@ -66,7 +66,7 @@ def loss_terms(
     `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone. A constant is a term
     only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
     """
-    splitter = Splitter(opening, window)
+    splitter = Splitter(opening, window, participation_nodes(opening, participation_scopes))
     addends = _merged([addend for target, weight in targets.items() for addend in splitter.split([target], weight)])
     terms: dict[str, LossTerm] = {}
     for named in named_addends(opening, addends, participation_scopes, splitter.constants):

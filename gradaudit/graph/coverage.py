@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradaudit.graph.verdicts import Objective, Source, Status, Verdict
@@ -37,13 +37,15 @@ class TermCoverage:
 class Coverage:
     """Whether the participation terms cover every variable that no task term trains.
 
-    `scopes` are the participation scopes that the step opened, be it to compute nothing in them.
+    `scopes` are the participation scopes that the step opened, be it to compute nothing in them. `anyway` are those of
+    the covered variables for which a gradient, or zeros, would arrive without the terms too.
     """
 
     terms: tuple[TermCoverage, ...]
     covered: tuple[str, ...]
     uncovered: tuple[str, ...]
     scopes: tuple[str, ...] = ()
+    anyway: tuple[str, ...] = ()
 
     @property
     def gets_nothing(self) -> bool:
@@ -59,6 +61,7 @@ def coverage(
     verdicts: Sequence[Verdict],
     zeros: Mapping[str, Sequence[tuple[str, str]]],
     scopes: Sequence[str] = (),
+    anyway: Collection[str] = (),
 ) -> Coverage:
     """Bring together what the participation terms of all losses cover.
 
@@ -67,6 +70,7 @@ def coverage(
         verdicts: of all variables.
         zeros: by path of a variable the losses and terms from which zeros arrive.
         scopes: the participation scopes that were opened.
+        anyway: the variables for which something would arrive without these terms.
     """
     terms = []
     tasks = {(loss.name, term.name) for loss in objectives for term in loss.terms if term.kind == "task"}
@@ -87,4 +91,5 @@ def coverage(
         covered=tuple(verdict.path for verdict in verdicts if verdict.path in covered),
         uncovered=tuple(v.path for v in verdicts if v.path not in covered and v.status in _LACKING),
         scopes=tuple(scopes),
+        anyway=tuple(verdict.path for verdict in verdicts if verdict.path in covered and verdict.path in anyway),
     )

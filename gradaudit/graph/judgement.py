@@ -10,6 +10,9 @@ from gradaudit.graph.gradient_graph import ARRIVES, PASSES_OR_OPAQUE, PASSES_OR_
 from gradaudit.graph.verdicts import Cause, Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
 from gradaudit.graph.zero_causes import ZeroCauses
 
+_HANDING_OUT = ("While", "If", "Case", "PartitionedCall")
+"""How the types of ops end that hand out what functions, loops and branches make."""
+
 
 @dataclass(frozen=True)
 class VariableFacts:
@@ -111,6 +114,10 @@ class Judgement:
         """The losses and terms from which nothing but zeros arrive at a variable."""
         return tuple((walk.objective.name, t.name) for walk in self._walks for t in walk.zeros_of(facts.node))
 
+    def arrives_anyway(self, facts: VariableFacts) -> bool:
+        """Whether a gradient, or zeros, would arrive at a variable if there were no participation terms."""
+        return any(walk.arrives_anyway(facts.node) for walk in self._asking(facts.node))
+
     def is_untracked(self, facts: VariableFacts) -> bool:
         """Whether a loss depends on a variable that no gradient call asks for."""
         return self._status(facts) == "untracked"
@@ -179,6 +186,10 @@ class _Walk:
         others |= {node: mask for node, mask in made_up.items() if node not in objective.barred}
         bits |= made_up
         self.passing = graph.reach(others, window=window, barred=objective.barred)
+        without = objective.barred | _captured_for(graph, objective.barred)
+        self._anyway = graph.reach(
+            others, window=window, flows=ARRIVES, with_zeros=True, by_element=False, barred=without
+        )
         for node, mask in graph.reach(participation, window=window).items():
             self.passing[node] = self.passing.get(node, 0) | mask
         self._reached: Mapping[str, Mapping[str, int]] = {
@@ -191,6 +202,10 @@ class _Walk:
     def is_reached(self, node: str, kind: str) -> bool:
         """Whether the gradient call gets as far as this variable along edges of a kind."""
         return node in self.objective.watched and node in self._reached[kind]
+
+    def arrives_anyway(self, node: str) -> bool:
+        """Whether TensorFlow returns something for a variable whatever the participation terms are."""
+        return node in self.objective.watched and (node in self._anyway or self.objective.zeros_for_none)
 
     def terms_of(self, node: str) -> list[TermFacts]:
         """The terms from which a gradient reaches a variable."""
@@ -207,6 +222,35 @@ class _Walk:
     def trains(self, term: TermFacts, node: str) -> bool:
         """Whether a term's gradient is asked for this variable and reaches it."""
         return node in self.objective.asked and term in self.terms_of(node)
+
+
+def _captured_for(graph: GradientGraph, barred: frozenset[str]) -> set[str]:
+    """What functions, loops and branches take in for nothing but the participation terms inside them."""
+
+    borders = [node for node in graph.nodes_of_kind("op") if _is_border(graph, node)] if barred else []
+    taken = {producer for border in borders for producer in graph.producers(border)}
+    return {node for node in taken if (uses := _uses_inside(graph, node)) and barred.issuperset(uses)}
+
+
+def _uses_inside(graph: GradientGraph, node: str) -> set[str]:
+    """The ops in functions, loops and branches that read a tensor which these take in."""
+    uses: set[str] = set()
+    waiting = [each for each in graph.consumers(node) if _is_border(graph, each)]
+    seen = set(waiting)
+    while waiting:
+        for consumer in graph.consumers(waiting.pop()):
+            if graph.facts(consumer)["is_hub"] or consumer in seen:
+                continue
+            if _is_border(graph, consumer) or str(graph.facts(consumer)["op_type"]).endswith(_HANDING_OUT):
+                seen.add(consumer)
+                waiting.append(consumer)
+            else:
+                uses.add(consumer)
+    return uses
+
+
+def _is_border(graph: GradientGraph, node: str) -> bool:
+    return bool(graph.facts(node)["op_type"] == "Placeholder")
 
 
 def _no_gradient_of(dtype: str) -> Cause:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gradaudit.graph.coverage import Coverage, TermCoverage
@@ -21,8 +21,8 @@ class OptimizerFacts:
     """An optimizer, and what it does with a gradient that is tiny.
 
     `threshold` is the size of a gradient below which one that normalizes no longer does: its epsilon, or what stands
-    for it. `decays` are the paths of the variables that weight decay shrinks, as soon as they get a gradient, be it
-    zeros; `updates` those that it is given a gradient of. `slot_bytes` is what it keeps beside those that
+    for it. `decays` has by path how much weight decay shrinks a variable, as soon as it gets a gradient, be it zeros;
+    `updates` are those that it is given a gradient of. `slot_bytes` is what it keeps beside those that
     participation terms cover, None if that cannot be told.
     """
 
@@ -31,7 +31,7 @@ class OptimizerFacts:
     threshold: float | None
     weight_decay: float | None
     updates: frozenset[str]
-    decays: frozenset[str] = frozenset()
+    decays: Mapping[str, float] = field(default_factory=dict)
     slot_bytes: int | None = None
 
 
@@ -47,6 +47,8 @@ class ParticipationCost:
     terms: tuple[TermCoverage, ...]
     covered: tuple[str, ...]
     silenced: tuple[str, ...]
+    anyway: tuple[str, ...] = ()
+    """Those of them for which something would arrive without the terms too."""
 
     @property
     def moves(self) -> bool:
@@ -58,7 +60,8 @@ class ParticipationCost:
     @property
     def decaying(self) -> tuple[str, ...]:
         """The variables that weight decay shrinks, and would leave alone without the terms."""
-        return tuple(path for path in (*self.covered, *self.silenced) if path in self.optimizer.decays)
+        alone = (path for path in (*self.covered, *self.silenced) if path not in self.anyway)
+        return tuple(path for path in alone if path in self.optimizer.decays)
 
     @property
     def counts(self) -> bool:
@@ -80,9 +83,13 @@ class ParticipationCost:
             )
         if self.decaying:
             number = len(self.decaying)
+            decays = " and ".join(f"{decay:g}" for decay in sorted({optimizer.decays[path] for path in self.decaying}))
             found["decays"] = (
-                f"weight decay {optimizer.weight_decay:g} shrinks {'it' if number == 1 else f'these {number}'}, and "
-                "leaves alone what has no gradient at all"
+                f"weight decay {decays} shrinks {'one' if number == 1 else f'{number}'} of them, and leaves alone what "
+                "has no gradient at all"
+                if number < len(self.covered) + len(self.silenced)
+                else f"weight decay {decays} shrinks {'it' if number == 1 else f'these {number}'}, and leaves alone "
+                "what has no gradient at all"
             )
         if optimizer.slot_bytes:
             found["keeps"] = f"{_size(optimizer.slot_bytes)} of slots for what learns nothing"
@@ -140,5 +147,5 @@ def participation_costs(coverage: Coverage, optimizers: Sequence[OptimizerFacts]
         if terms:
             covered = dict.fromkeys(path for term in terms for path in term.covers if path in optimizer.updates)
             silenced = dict.fromkeys(path for term in terms for path in term.silences if path in optimizer.updates)
-            costs.append(ParticipationCost(optimizer, terms, tuple(covered), tuple(silenced)))
+            costs.append(ParticipationCost(optimizer, terms, tuple(covered), tuple(silenced), coverage.anyway))
     return tuple(costs)

@@ -14,17 +14,21 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class MeasuredTerm:
-    """What became of the variables that one term covers or silences.
+class MeasuredKernel:
+    """How far a variable that the terms cover has moved, as a part of the norm that it began with.
 
-    `kernels` are those of them that are compared: the ones of rank 2 or more, or all if there is none. `change` is how
-    far these have moved, as a part of the norm that they began with. `power` is the mean square of the model output
-    that the term reads.
+    None if that is zero. Of a layer with variables of rank 2 or more these are measured, of another one all.
     """
 
-    name: str
-    kernels: tuple[str, ...]
+    path: str
     change: Curves
+
+
+@dataclass(frozen=True)
+class MeasuredOutput:
+    """The mean square of a model output in which variables end that the terms cover."""
+
+    name: str
     power: Curves
 
 
@@ -41,7 +45,8 @@ class MeasuredParticipation:
     optimizer: str | None
     data: str
     recorded: tuple[int, ...]
-    terms: tuple[MeasuredTerm, ...]
+    kernels: tuple[MeasuredKernel, ...]
+    outputs: tuple[MeasuredOutput, ...]
     trained: int
     difference: tuple[float | None, ...]
     worst: str | None

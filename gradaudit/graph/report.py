@@ -41,6 +41,8 @@ class Audit:
     """What the participation terms cost, under each optimizer."""
     measured: MeasuredParticipation | None = None
     """What they did in real steps, where that was asked for."""
+    measurement_failed: bool = False
+    """Whether that was asked for, and the steps could not be run."""
     suggestion: Suggestion | None = None
     """Where it was asked for."""
     optimizer: str | None = None
@@ -202,6 +204,7 @@ def _coverage(coverage: Coverage) -> dict[str, Any]:
         "scopes": list(coverage.scopes),
         "covered": list(coverage.covered),
         "uncovered": list(coverage.uncovered),
+        "anyway": list(coverage.anyway),
         "terms": [
             {
                 "objective": term.objective,
@@ -240,15 +243,8 @@ def _measured(measured: MeasuredParticipation) -> dict[str, Any]:
         "optimizer": measured.optimizer,
         "data": measured.data,
         "recorded": list(measured.recorded),
-        "terms": [
-            {
-                "name": term.name,
-                "kernels": list(term.kernels),
-                "kernel_change": _curves(term.change),
-                "output_power": _curves(term.power),
-            }
-            for term in measured.terms
-        ],
+        "kernels": [{"path": kernel.path, "change": _curves(kernel.change)} for kernel in measured.kernels],
+        "outputs": [{"name": output.name, "power": _curves(output.power)} for output in measured.outputs],
         "trained": {
             "variables": measured.trained,
             "difference": list(measured.difference),

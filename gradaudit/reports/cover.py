@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradaudit.graph.coverage import TermCoverage
-from gradaudit.graph.participation_measured import MeasuredParticipation, MeasuredTerm
+from gradaudit.graph.participation_measured import Curves, MeasuredParticipation
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.reports import wording
@@ -19,6 +19,7 @@ from gradaudit.reports.inert import inert
 from gradaudit.reports.terminal import cost_cards, group_entry, heading, place
 
 _SHOWN_MEMBERS = 8
+_SHOWN_ROWS = 12
 
 
 def render_cover(
@@ -86,14 +87,12 @@ def _measured(found: MeasuredParticipation, plot: str | None) -> Iterator[Render
     under = f" under {inert(found.optimizer)}" if found.optimizer else ""
     yield Text(f"Measured over {wording.counted(found.steps, 'step')}{under}, on {found.data}", "title")
     yield Text()
-    scope, names = _below_one_scope([term.name for term in found.terms])
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="label")
-    table.add_column(inert(scope), overflow="fold")
-    for title in ("kernels moved", "without", "output power", "without"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for name, term in zip(names, found.terms, strict=True):
-        table.add_row(Text(inert(name), "participation-only"), *map(Text, _measured_term(term)))
-    yield Padding(table, (0, 0, 0, 2))
+    furthest = sorted(found.kernels, key=lambda kernel: -(kernel.change.with_terms[-1] or 0))
+    yield _columns(("kernel", "moved", "without"), [(kernel.path, *_moved(kernel.change)) for kernel in furthest])
+    if found.outputs:
+        yield Text()
+        powers = [(each.name, _powers(each.power.with_terms), _powers(each.power.without)) for each in found.outputs]
+        yield _columns(("model output", "power", "without"), powers)
     if found.trained:
         yield Text()
         yield Text(f"The {wording.counted(found.trained, 'variable')} that task terms train {_apart(found)}.")
@@ -101,31 +100,43 @@ def _measured(found: MeasuredParticipation, plot: str | None) -> Iterator[Render
         yield Text.assemble(("Plot: ", "aside"), (inert(plot), "source"))
 
 
+def _columns(titles: tuple[str, str, str], rows: Sequence[tuple[str, str, str]]) -> Padding:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="label")
+    table.add_column(titles[0], overflow="fold")
+    for title in titles[1:]:
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, *cells in rows[:_SHOWN_ROWS]:
+        table.add_row(Text(inert(name), "participation-only"), *map(Text, cells))
+    if len(rows) > _SHOWN_ROWS:
+        table.add_row(Text(f"{len(rows) - _SHOWN_ROWS} more, in the JSON report", "aside"))
+    return Padding(table, (0, 0, 0, 2))
+
+
 def _apart(found: MeasuredParticipation) -> str:
     """How far what trains lies apart in the end, and which variable the furthest."""
-    if found.difference[-1] == 0:
+    last, of_worst = found.difference[-1], found.worst_difference[-1]
+    if last == 0:
         return "end up the same, bit by bit"
-    apart = f"end up {wording.share(found.difference[-1])} apart"
+    apart = f"end up {wording.share(last)} apart"
     if found.worst is None:
         return apart
-    return f"{apart}; furthest {inert(found.worst)}, by {wording.share(found.worst_difference[-1])}"
+    return f"{apart}; furthest {inert(found.worst)}, by {wording.share(of_worst)}"
 
 
-def _below_one_scope(terms: Sequence[str]) -> tuple[str, list[str]]:
-    """The scope that all terms stand in, and what they are called in it; "term" and the whole names if none is."""
-    scopes = {term.partition("/")[0] for term in terms}
-    if len(scopes) == 1 and all("/" in term for term in terms):
-        return f"{scopes.pop()}/", [term.partition("/")[2] for term in terms]
-    return "term", list(terms)
+def _moved(curves: Curves) -> tuple[str, str]:
+    """How far a kernel has moved in the end, with the terms and without."""
+    with_terms, without = (values[-1] for values in (curves.with_terms, curves.without))
+    return _part_moved(with_terms), _part_moved(without)
 
 
-def _measured_term(term: MeasuredTerm) -> tuple[str, ...]:
-    """The cells of a term's row: what moved, and the power before and after, with the term and without."""
-    return (
-        wording.share(term.change.with_terms[-1]),
-        wording.share(term.change.without[-1]),
-        *(f"{_number(power[0])} → {_number(power[-1])}" for power in (term.power.with_terms, term.power.without)),
-    )
+def _part_moved(change: float | None) -> str:
+    return "began at zero" if change is None else wording.share(change)
+
+
+def _powers(values: Sequence[float | None]) -> str:
+    """A power at the first step and at the last."""
+    first, last = values[0], values[-1]
+    return "not computed" if last is None else f"{_number(first)} → {_number(last)}"
 
 
 def _number(value: float | None) -> str:

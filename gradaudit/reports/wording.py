@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -32,6 +33,8 @@ MEANING: dict[Status, str] = {
 }
 
 
+_MOST_PER_CENT = 10.0
+"""From here on nobody reads per cent."""
 _SAID_IN = {
     "contract": "a may-be-disconnected contract",
     "config": "the config's suppress",
@@ -324,8 +327,14 @@ def weight_of(weight: float | None) -> str:
 
 
 def share(part: float | None) -> str:
-    """A part of a whole in per cent; a dash where there is no whole."""
-    return "-" if part is None else "0" if part == 0 else f"{100 * part:.2g} %" if part < 0.1 else f"{100 * part:.3g} %"
+    """A part of a whole in per cent, or how many times the whole; a dash where there is no whole."""
+    if part is None or not part:
+        return "-" if part is None else "0"
+    if not math.isfinite(part):
+        return "beyond all numbers"
+    if part >= _MOST_PER_CENT:
+        return f"{part:.3g} times its norm"
+    return f"{100 * part:.2g} %" if part < 0.1 else f"{100 * part:.3g} %"
 
 
 def members(group: Group, limit: int) -> tuple[str, ...]:

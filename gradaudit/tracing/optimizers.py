@@ -28,19 +28,31 @@ def _root_of_accumulator(optimizer: Any) -> float | None:
     return None if start is None else math.sqrt(start)
 
 
+def _enlarged(optimizer: Any) -> float:
+    """Muon divides a matrix by its norm and this number, and each iteration enlarges what is small by a factor."""
+    return 1e-7 / float(optimizer.muon_a) ** int(optimizer.ns_steps)
+
+
 def _none(_optimizer: Any) -> None:
     return None
 
 
 _KNOWN: dict[str, tuple[Treatment, _Threshold]] = {
-    **dict.fromkeys(("Adam", "Adamax", "Nadam", "Lamb", "ScheduleFreeAdamW", "Muon"), ("normalizes", _epsilon)),
-    **dict.fromkeys(("Adafactor", "Lion", "Adadelta"), ("normalizes", _none)),
-    "RMSprop": ("normalizes", _root_of_epsilon),
+    **dict.fromkeys(("Adam", "Adamax", "Nadam"), ("normalizes", _epsilon)),
+    # Lamb scales an update to the norm of the weights, however small epsilon has made it.
+    **dict.fromkeys(("Adafactor", "Lion", "Lamb"), ("normalizes", _none)),
+    **dict.fromkeys(("RMSprop", "Adadelta"), ("normalizes", _root_of_epsilon)),
     "Adagrad": ("normalizes", _root_of_accumulator),
-    "Ftrl": ("rewrites", _none),
+    "Muon": ("normalizes", _enlarged),
+    **dict.fromkeys(("Ftrl", "ScheduleFreeAdamW"), ("rewrites", _none)),
     "SGD": ("scales", _none),
 }
 """By the name of Keras's class what it does with a tiny gradient, and from which size on."""
+
+
+def optimizer_name(applied: Any) -> str:
+    """What an optimizer is called; of one that is wrapped for loss scaling, the one inside."""
+    return type(getattr(applied, "inner_optimizer", applied)).__name__
 
 
 def optimizer_facts(applied: Any, updates: Mapping[str, Any], covered: Sequence[Any]) -> OptimizerFacts:
@@ -53,15 +65,14 @@ def optimizer_facts(applied: Any, updates: Mapping[str, Any], covered: Sequence[
     """
     optimizer = getattr(applied, "inner_optimizer", applied)
     treatment, threshold = _KNOWN.get(_class_of_keras(optimizer), ("unknown", _none))
-    weight_decay = _number(optimizer.weight_decay)
-    decays = [path for path, variable in updates.items() if weight_decay and optimizer._use_weight_decay(variable)]
+    decays = {path: _decay(optimizer, variable) for path, variable in updates.items()}
     return OptimizerFacts(
-        name=type(optimizer).__name__,
+        name=optimizer_name(applied),
         treatment=treatment,
         threshold=threshold(optimizer),
-        weight_decay=weight_decay,
+        weight_decay=_number(optimizer.weight_decay),
         updates=frozenset(updates),
-        decays=frozenset(decays),
+        decays={path: decay for path, decay in decays.items() if decay},
         slot_bytes=_slot_bytes(optimizer, covered),
     )
 
@@ -71,6 +82,14 @@ def _class_of_keras(optimizer: Any) -> str:
     owner = next((base for base in type(optimizer).__mro__ if "update_step" in base.__dict__), type(optimizer))
     # AdamW and the like only set Adam up otherwise.
     return owner.__name__ if owner.__module__.startswith("keras.") else ""
+
+
+def _decay(optimizer: Any, variable: Any) -> float | None:
+    """By how much weight decay shrinks a variable. Muon has one for matrices, and one for what it leaves to Adam."""
+    if not optimizer._use_weight_decay(variable):
+        return None
+    is_for_adam = _class_of_keras(optimizer) == "Muon" and optimizer._should_use_adamw(variable)
+    return _number(optimizer.adam_weight_decay if is_for_adam else optimizer.weight_decay)
 
 
 def _number(value: Any) -> float | None:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from gradaudit.errors import TraceError
-from gradaudit.graph.participation_measured import Curves, MeasuredParticipation, MeasuredTerm
+from gradaudit.graph.participation_measured import (
+    Curves,
+    MeasuredKernel,
+    MeasuredOutput,
+    MeasuredParticipation,
+)
 from gradaudit.tracing.drawn_values import drawn_values
 from gradaudit.tracing.patches import Patches
-from gradaudit.tracing.severing import ParticipationTerms
+from gradaudit.tracing.severing import ArrivingGradients, SeveredTerms, handles_of
 from gradaudit.tracing.trace import traced_apart
+from gradaudit.tracing.watched_outputs import WatchedOutputs
 from gradaudit.user_code import user_errors
 
 _MOST_RECORDED = 200
@@ -40,152 +49,257 @@ class Built:
 
 @dataclass(frozen=True)
 class Compared:
-    """What is compared: the terms, each with the positions of the variables that it covers, and what tasks train."""
+    """What is compared. Variables are named by their positions.
 
-    terms: Sequence[tuple[str, Sequence[int]]]
-    trained: Sequence[int]
+    `covered` are those that the terms cover or silence, and `alone` those of them for which nothing arrives but by the
+    terms; `trained` are those that a task term trains. `outputs` are the names of the model outputs that are watched,
+    and `scopes` the participation scopes.
+    """
+
     paths: Sequence[str]
+    covered: Sequence[int]
+    alone: Sequence[int]
+    trained: Sequence[int]
+    outputs: Sequence[str]
+    scopes: Collection[str]
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What a step gets: its positional arguments, and real values of the first of them, if there are any.
+
+    For TensorSpecs in the arguments, random values are drawn; batches are gone through as often as it takes.
+    """
+
+    inputs: Sequence[Any]
+    batches: Iterable[Any] | None
+
+    @property
+    def told(self) -> str:
+        """What that is, in words."""
+        if self.batches is not None:
+            return "given batches"
+        are_drawn = any(isinstance(part, (tf.TypeSpec, keras.KerasTensor)) for part in tf.nest.flatten(self.inputs))
+        return "random values of the inputs' shapes" if are_drawn else "the subject's inputs"
 
 
 def seed_everything() -> None:
     """Let what is built from here on, and drawn while it is built, be the same each time."""
+    # Else two builds would draw from one generator of Keras's in turn.
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
     keras.utils.set_random_seed(_SEED)
 
 
 def participation_runs(
-    patched: Built,
-    unpatched: Built,
-    inputs: Sequence[Any],
-    batches: Iterable[Any] | None,
-    compared: Compared,
-    steps: int,
-    scopes: Collection[str],
-    optimizer: str | None,
+    patched: Built, unpatched: Built, fed: Fed, compared: Compared, steps: int, optimizer: str | None
 ) -> MeasuredParticipation:
     """Run two builds of one step side by side on the same values, the second without its participation terms.
 
     Args:
         patched: the step that is run as it is.
         unpatched: the same, built anew; it begins with the weights of `patched`.
-        inputs: the step's positional arguments; for TensorSpecs in them, random values are drawn.
-        batches: real values of the first argument, if there are any; they are gone through as often as it takes.
+        fed: what the step gets.
         compared: what is compared.
         steps: how many steps to run.
-        scopes: the participation scopes.
         optimizer: what the step updates with, for the report.
 
     Raises:
         TraceError: the step fails, there are too few batches, or what is severed is more than participation.
     """
     _begin_alike(patched, unpatched)
-    runs = _Run(patched, scopes, severed=False), _Run(unpatched, scopes, severed=True)
+    runs = _Run(patched, compared, severed=False), _Run(unpatched, compared, severed=True)
     history = _History(runs, compared)
     every = -(-steps // _MOST_RECORDED)
-    values = _values(inputs, batches, np.random.default_rng(_SEED))
-    hint = " (give the subject a real batch, if random values are what it cannot take)" if batches is None else ""
+    values = _values(fed)
     with warnings.catch_warnings():
         # What Keras would warn of is what the audit tells.
         warnings.filterwarnings("ignore", message="Gradients do not exist")
         for number in range(1, steps + 1):
             arguments = next(values)
-            with user_errors(f"Step {number} of the measured steps fails{hint}", TraceError):
+            if number == 1:
                 for run in runs:
+                    with user_errors(run.failure(number, fed), TraceError):
+                        run.trace(arguments)
+                _require_whole_tasks(runs, compared)
+                _keep_apart(runs)
+            for run in runs:
+                with user_errors(run.failure(number, fed), TraceError):
                     run.take_step(arguments)
             if number in (1, steps) or number % every == 0:
                 history.record(number)
-    history.require_whole_tasks()
-    data = "the subject's inputs" if batches is None else "given batches"
-    return history.measured(steps, optimizer, data)
+    return history.measured(steps, optimizer, fed.told)
+
+
+class _Watching(Protocol):
+    def install(self, patches: Patches) -> None: ...
 
 
 class _Run:
     """One of the two runs, with functions of its own: what is traced with severed terms is not run with whole ones."""
 
-    def __init__(self, built: Built, scopes: Collection[str], *, severed: bool) -> None:
-        self.terms = ParticipationTerms(scopes, severed=severed)
+    def __init__(self, built: Built, compared: Compared, *, severed: bool) -> None:
         self.variables = built.variables
+        self.is_severed = severed
+        self.outputs = WatchedOutputs(compared.outputs)
+        left_out = [handles_of(built.variables[position]) for position in compared.alone] if severed else []
+        self.gradients = ArrivingGradients(set().union(*left_out))
+        severing = [SeveredTerms(compared.scopes)] if severed else []
+        self._watching: list[_Watching] = [self.outputs, *severing, self.gradients]
         self._apart = traced_apart(lambda: 0)
         # Without AutoGraph, as the audit traces it: a function of the user's inside keeps its own.
         self._step = tf.function(_drawing_alike(built.step), autograph=False)
+        self.read: tuple[Any, ...] = ()
+        """The variables that the step reads."""
+        self.shared = _SharedState(())
+
+    def trace(self, arguments: Sequence[Any]) -> None:
+        """Trace the step, and run it not yet."""
+        with self._watched():
+            self.read = tuple(self._step.get_concrete_function(*arguments).graph.variables)
 
     def take_step(self, arguments: Sequence[Any]) -> None:
         """Run the step once; it is traced where it was not yet for arguments of this kind."""
+        with self._watched(), self.shared:
+            self._step(*arguments)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
         with Patches() as patches:
             patches.wrap(type(self._step), "__call__", self._apart)
-            self.terms.install(patches)
-            self._step(*arguments)
+            for each in self._watching:
+                each.install(patches)
+            yield
+
+    def failure(self, step: int, fed: Fed) -> str:
+        """What to say where a step fails."""
+        if self.is_severed:
+            return (
+                f"Step {step} of the measured steps works with its participation terms, and fails without them, as "
+                "where it takes no missing gradient"
+            )
+        hint = " (give the subject a real batch, if random values are what it cannot take)"
+        return f"Step {step} of the measured steps fails{hint if fed.batches is None else ''}"
 
     def weights(self, positions: Sequence[int]) -> list[Numbers]:
         """The variables at these positions, as they are now."""
         return [_numbers(self.variables[position]) for position in positions]
 
+    def gets_gradient(self, position: int) -> bool:
+        """Whether a gradient arrived for a variable."""
+        return not self.gradients.arrived.isdisjoint(handles_of(self.variables[position]))
 
+
+class _SharedState:
+    """Variables that both runs read, such as a random generator of the process, as one run has them.
+
+    Inside, they are as this run left them; outside, as they were.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        self._variables = variables
+        self._kept = [variable.numpy() for variable in variables]
+        self._outside: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._outside = self._exchanged(self._kept)
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = self._exchanged(self._outside)
+
+    def _exchanged(self, values: Sequence[Any]) -> list[Any]:
+        before = [variable.numpy() for variable in self._variables]
+        for variable, old, new in zip(self._variables, before, values, strict=True):
+            if not np.array_equal(old, new):
+                variable.assign(new)
+        return before
+
+
+@dataclass
+class _Recorded:
+    """What was measured after one step: each pair is of the run with the terms and of that without them."""
+
+    step: int
+    changes: list[tuple[float | None, ...]]
+    powers: list[tuple[float | None, ...]]
+    difference: float | None
+    of_each: list[float | None]
+
+
+@dataclass
 class _History:
     """What was measured so far."""
 
-    def __init__(self, runs: tuple[_Run, _Run], compared: Compared) -> None:
-        self._runs = runs
-        self._compared = compared
-        self._kernels = [_kernels(positions, runs[0].variables) for _, positions in compared.terms]
-        self._first = [runs[0].weights(positions) for positions in self._kernels]
-        self._first_trained = runs[0].weights(compared.trained)
-        self._recorded: list[int] = []
-        self._changes: list[list[tuple[float | None, ...]]] = [[] for _ in compared.terms]
-        self._powers: list[list[tuple[float | None, ...]]] = [[] for _ in compared.terms]
-        self._differences: list[float | None] = []
-        self._worst: list[list[float | None]] = []
+    runs: tuple[_Run, _Run]
+    compared: Compared
+    _recorded: list[_Recorded] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._kernels = _kernels(self.compared, self.runs[0].variables)
+        self._first = self.runs[0].weights(self._kernels)
 
     def record(self, step: int) -> None:
         """Measure both runs after a step."""
-        self._recorded.append(step)
-        for position, (name, _) in enumerate(self._compared.terms):
-            weights = [run.weights(self._kernels[position]) for run in self._runs]
-            self._changes[position].append(tuple(_apart(after, self._first[position]) for after in weights))
-            # A second term of one name is called `name #2` in the report; both are computed in one scope.
-            self._powers[position].append(tuple(run.terms.power(name.partition(" #")[0]) for run in self._runs))
-        patched, unpatched = (run.weights(self._compared.trained) for run in self._runs)
-        self._differences.append(_apart(patched, unpatched))
-        self._worst.append([_apart([one], [other]) for one, other in zip(patched, unpatched, strict=True)])
-
-    def require_whole_tasks(self) -> None:
-        """Check that no variable that a task term trains was cut off together with the participation terms.
-
-        Raises:
-            TraceError: one was.
-        """
-        both = zip(*(run.weights(self._compared.trained) for run in self._runs), strict=True)
-        for position, first, (patched, unpatched) in zip(
-            self._compared.trained, self._first_trained, both, strict=True
-        ):
-            if np.array_equal(unpatched, first) and not np.array_equal(patched, first):
-                raise TraceError(
-                    "The step cannot be measured without its participation terms: variable "
-                    f"{self._compared.paths[position]!r}, which a task term trains, keeps still without them. Compute "
-                    "in a participation scope the participation terms alone, and add them to the loss outside of it."
-                )
+        kernels = [run.weights(self._kernels) for run in self.runs]
+        patched, unpatched = (run.weights(self.compared.trained) for run in self.runs)
+        self._recorded.append(
+            _Recorded(
+                step,
+                changes=[
+                    tuple(_apart([after[position]], [first]) for after in kernels)
+                    for position, first in enumerate(self._first)
+                ],
+                powers=[tuple(run.outputs.power(name) for run in self.runs) for name in self.compared.outputs],
+                difference=_apart(patched, unpatched),
+                of_each=[_apart([one], [other]) for one, other in zip(patched, unpatched, strict=True)],
+            )
+        )
 
     def measured(self, steps: int, optimizer: str | None, data: str) -> MeasuredParticipation:
         """All that was recorded."""
-        paths = self._compared.paths
-        terms = tuple(
-            MeasuredTerm(name, tuple(paths[kernel] for kernel in kernels), _curves(changes), _curves(powers))
-            for (name, _), kernels, changes, powers in zip(
-                self._compared.terms, self._kernels, self._changes, self._powers, strict=True
-            )
-        )
-        last = [-1.0 if difference is None else difference for difference in self._worst[-1]]
-        worst = int(np.argmax(last)) if last else None
+        paths = self.compared.paths
+        worst = _worst(self._recorded[-1].of_each)
         return MeasuredParticipation(
             steps=steps,
             optimizer=optimizer,
             data=data,
-            recorded=tuple(self._recorded),
-            terms=terms,
-            trained=len(self._compared.trained),
-            difference=tuple(self._differences),
-            worst=None if worst is None else paths[self._compared.trained[worst]],
-            worst_difference=() if worst is None else tuple(differences[worst] for differences in self._worst),
+            recorded=tuple(recorded.step for recorded in self._recorded),
+            kernels=tuple(
+                MeasuredKernel(paths[kernel], _curves([recorded.changes[place] for recorded in self._recorded]))
+                for place, kernel in enumerate(self._kernels)
+            ),
+            outputs=tuple(
+                MeasuredOutput(name, _curves([recorded.powers[place] for recorded in self._recorded]))
+                for place, name in enumerate(self.compared.outputs)
+            ),
+            trained=len(self.compared.trained),
+            difference=tuple(recorded.difference for recorded in self._recorded),
+            worst=None if worst is None else paths[self.compared.trained[worst]],
+            worst_difference=() if worst is None else tuple(recorded.of_each[worst] for recorded in self._recorded),
         )
+
+
+def _require_whole_tasks(runs: tuple[_Run, _Run], compared: Compared) -> None:
+    """Check that no variable that a task term trains was cut off together with the participation terms.
+
+    Raises:
+        TraceError: one was.
+    """
+    patched, unpatched = runs
+    for position in compared.trained:
+        if patched.gets_gradient(position) and not unpatched.gets_gradient(position):
+            raise TraceError(
+                f"The step cannot be measured without its participation terms: variable {compared.paths[position]!r}, "
+                "which a task term trains, gets no gradient without them. Compute in a participation scope the "
+                "participation terms alone, and add them to the loss outside of it."
+            )
+
+
+def _keep_apart(runs: tuple[_Run, _Run]) -> None:
+    """Let neither run see what the other does to variables that both read."""
+    handles = set().union(*(handles_of(variable) for variable in runs[1].read))
+    shared = [variable for variable in runs[0].read if not handles.isdisjoint(handles_of(variable))]
+    for run in runs:
+        run.shared = _SharedState(shared)
 
 
 def _drawing_alike(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -203,7 +317,7 @@ def _begin_alike(patched: Built, unpatched: Built) -> None:
     """Give the second step what the first begins with, where the seed alone does not see to it.
 
     Raises:
-        TraceError: the two have not the same variables.
+        TraceError: the two have not the same variables, or share some.
     """
     for kind in ("variables", "state"):
         both = getattr(patched, kind), getattr(unpatched, kind)
@@ -214,23 +328,28 @@ def _begin_alike(patched: Built, unpatched: Built) -> None:
                 "compared: let its configuration decide what it builds, and nothing that is drawn at random."
             )
         for first, second in zip(*both, strict=True):
+            if first is second:
+                raise TraceError(
+                    f"The subject returns variable {getattr(first, 'path', first.name)!r} each time that it is called, "
+                    "so that two runs of it cannot be kept apart: build the model, its optimizer and all that the step "
+                    "changes inside the callable."
+                )
             value = tf.convert_to_tensor(first)
             if not np.array_equal(value.numpy(), tf.convert_to_tensor(second).numpy()):
                 second.assign(value)
 
 
-def _values(
-    inputs: Sequence[Any], batches: Iterable[Any] | None, numbers: np.random.Generator
-) -> Iterator[tuple[Any, ...]]:
+def _values(fed: Fed) -> Iterator[tuple[Any, ...]]:
     """The arguments of one step after the other, without end."""
-    if batches is None:
+    numbers = np.random.default_rng(_SEED)
+    if fed.batches is None:
         while True:
-            yield drawn_values(inputs, numbers)
+            yield drawn_values(fed.inputs, numbers)
     while True:
         count = 0
-        for batch in batches:
+        for batch in fed.batches:
             count += 1
-            yield drawn_values((batch, *inputs[1:]), numbers)
+            yield drawn_values((batch, *fed.inputs[1:]), numbers)
         if not count:
             raise TraceError(
                 "The subject's batches are used up before the last of the measured steps. Give it data that can be "
@@ -238,8 +357,20 @@ def _values(
             )
 
 
-def _kernels(positions: Sequence[int], variables: Sequence[Any]) -> list[int]:
-    return [position for position in positions if len(variables[position].shape) >= 2] or list(positions)
+def _kernels(compared: Compared, variables: Sequence[Any]) -> list[int]:
+    """The covered variables of rank 2 or more, and those of layers that have none such."""
+
+    def layer(position: int) -> str:
+        return compared.paths[position].rpartition("/")[0]
+
+    with_kernels = {layer(position) for position in compared.covered if len(variables[position].shape) >= 2}
+    return [p for p in compared.covered if len(variables[p].shape) >= 2 or layer(p) not in with_kernels]
+
+
+def _worst(values: Sequence[float | None]) -> int | None:
+    """The position of the largest; of one that is no number any more, if there is such a one."""
+    ranked = [-1.0 if value is None else np.inf if np.isnan(value) else value for value in values]
+    return int(np.argmax(ranked)) if ranked else None
 
 
 def _numbers(variable: Any) -> Numbers:

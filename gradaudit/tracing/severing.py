@@ -1,4 +1,4 @@
-"""Participation terms in real steps: cut off from every gradient, and the model outputs that they read watched."""
+"""Participation terms in real steps: cut off from every gradient, so that a step trains as if they were not there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import backprop, record
+from tensorflow.python.eager import backprop
 from tensorflow.python.framework import func_graph
 from tensorflow.python.ops import gradients_util
-from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.scope_names import ScopeNames, participation_name
@@ -22,35 +21,23 @@ _OF_SUMS = frozenset(
 """Ops that may stand between such a sum and the next."""
 _BACKWARD = frozenset({"gradient_tape", "gradients"})
 """Scopes in which TensorFlow differentiates, below which the scopes of the forward pass are repeated."""
-_OWN_SCOPE = "participation_measured/"
+_OWN_SCOPE = "participation_severed/"
 
 
-class ParticipationTerms:
-    """Sees the participation terms of a step while it is traced.
+class SeveredTerms:
+    """Lets each participation term of a step hand on its value and no gradient, while the step is traced."""
 
-    Where they are to be severed, each hands on its value and no gradient, so that the step trains as if they had not
-    been added: what only they reach gets None, not zeros.
-    """
-
-    def __init__(self, scopes: Collection[str], *, severed: bool) -> None:
+    def __init__(self, scopes: Collection[str]) -> None:
         self._scopes = scopes
-        self._severed = severed
         self._scope_names = ScopeNames()
-        self._powers: dict[str, ResourceVariable] = {}
-        self._seen: dict[tuple[int, str], Any] = {}
-        """The graphs in which a term's output is watched: held, so that no id is given twice."""
         self._is_own = False
 
     def install(self, patches: Patches) -> None:
-        """Begin to see to them."""
+        """Begin to sever."""
         patches.wrap(func_graph.FuncGraph, "_create_op_internal", self._create_op)
         patches.wrap(backprop.GradientTape, "gradient", self._differentiate)
         patches.wrap(gradients_util, "_GradientsHelper", self._differentiate_symbolically)
         self._scope_names.install(patches)
-
-    def power(self, term: str) -> float | None:
-        """The mean square of what a term read last: the first tensor of numbers that enters its scope."""
-        return float(self._powers[term].numpy()) if term in self._powers else None
 
     def _create_op(
         self,
@@ -67,7 +54,7 @@ class ParticipationTerms:
         if not self._is_own:
             self._is_own = True
             try:
-                inputs = self._handed_on(graph, op_type, inputs, self._term(graph, _scope(graph, name)))
+                inputs = self._handed_on(op_type, inputs, self._term(graph, _scope(graph, name)))
             finally:
                 self._is_own = False
         return original(graph, op_type, inputs, dtypes, input_types, name, *others, **options)
@@ -82,20 +69,26 @@ class ParticipationTerms:
 
     def _as_target(self, tensor: Any) -> Any:
         """What is differentiated in place of a loss: of one that is a participation term itself, nothing."""
-        is_term = self._severed and self._term_of(tensor) is not None
-        return _stopped(tensor) if is_term and not _is_sum(tensor.op.type, tensor.op.inputs) else tensor
+        return _stopped(tensor) if self._term_of(tensor) is not None and not self._is_sum(tensor) else tensor
 
-    def _handed_on(self, graph: Any, op_type: str, inputs: Sequence[Any], term: str | None) -> list[Any]:
+    def _handed_on(self, op_type: str, inputs: Sequence[Any], term: str | None) -> list[Any]:
         """The inputs that an op in the scope of `term`, or in none, is to have."""
-        handed_on = []
-        for tensor in inputs:
-            producer = self._term_of(tensor)
-            if term is not None and producer is None:
-                self._watch(graph, term, tensor, is_added=op_type in _SUMS)
-            leaves = producer is not None and (term is None or _is_sum(op_type, inputs))
-            is_addend = leaves and not _is_sum(tensor.op.type, tensor.op.inputs)
-            handed_on.append(_stopped(tensor) if self._severed and is_addend and _has_gradient(tensor) else tensor)
-        return handed_on
+        goes_on = term is not None and not self._adds_up(op_type, inputs)
+        return [tensor if goes_on or not self._is_addend(tensor) else _stopped(tensor) for tensor in inputs]
+
+    def _is_addend(self, tensor: Any) -> bool:
+        """Whether a tensor is a participation term, and no sum that may hold a task's too."""
+        return self._term_of(tensor) is not None and not self._is_sum(tensor) and _has_gradient(tensor)
+
+    def _is_sum(self, tensor: Any) -> bool:
+        """Whether a tensor of a participation scope adds up terms, or is all that becomes of such a sum there."""
+        return self._term_of(tensor) is not None and self._adds_up(tensor.op.type, tensor.op.inputs)
+
+    def _adds_up(self, op_type: str, inputs: Sequence[Any]) -> bool:
+        """Whether an op in a participation scope adds up losses, of which one at least is a number, and not data."""
+        if op_type in _SUMS:
+            return any(tensor.shape.rank in (0, None) for tensor in inputs)
+        return op_type in _OF_SUMS and self._is_sum(inputs[0])
 
     def _term_of(self, tensor: Any) -> str | None:
         """The term in whose scope a tensor is computed."""
@@ -109,18 +102,46 @@ class ParticipationTerms:
         is_backward = name is not None and not _BACKWARD.isdisjoint(called.partition(name)[0].split("/"))
         return None if is_backward else name
 
-    def _watch(self, graph: Any, term: str, tensor: Any, *, is_added: bool) -> None:
-        """Keep the mean square of the first tensor that enters a term; a scalar that is added to may be the loss."""
-        if (id(graph), term) in self._seen or not _has_gradient(tensor) or (is_added and tensor.shape.rank == 0):
-            return
-        self._seen[id(graph), term] = graph
-        if term not in self._powers:
-            with tf.init_scope():
-                # Past the creators of variables: those of a `tf.function` let none be made when it is traced again.
-                self._powers[term] = ResourceVariable(float("nan"), trainable=False)
-        with record.stop_recording(), tf.name_scope(_OWN_SCOPE):
-            numbers = tf.cast(tf.abs(tensor), tf.float32)
-            self._powers[term].assign(tf.reduce_mean(tf.square(numbers)))
+
+class ArrivingGradients:
+    """Sees for which variables gradients arrive while a step is traced: `arrived` are the ids of their handles.
+
+    For those of `left_out` None is returned in any case. TensorFlow returns zeros for what only severed terms reach,
+    where they are added up inside a loop.
+    """
+
+    def __init__(self, left_out: Collection[int] = ()) -> None:
+        self.arrived: set[int] = set()
+        self._left_out = left_out
+
+    def install(self, patches: Patches) -> None:
+        """Begin to see to them."""
+        patches.wrap(backprop.GradientTape, "gradient", self._differentiate)
+        patches.wrap(gradients_util, "_GradientsHelper", self._differentiate_symbolically)
+
+    def _differentiate(
+        self, original: Callable[..., Any], tape: Any, target: Any, sources: Any, *others: Any, **options: Any
+    ) -> Any:
+        gradients = original(tape, target, sources, *others, **options)
+        return tf.nest.map_structure(self._seen, sources, gradients, check_types=False)
+
+    def _differentiate_symbolically(
+        self, original: Callable[..., Any], ys: Any, xs: Any, *others: Any, **options: Any
+    ) -> Any:
+        gradients = original(ys, xs, *others, **options)
+        return [self._seen(source, gradient) for source, gradient in zip(tf.nest.flatten(xs), gradients, strict=True)]
+
+    def _seen(self, source: Any, gradient: Any) -> Any:
+        handle = id(getattr(source, "handle", source))
+        if gradient is None or handle in self._left_out:
+            return None
+        self.arrived.add(handle)
+        return gradient
+
+
+def handles_of(variable: Any) -> set[int]:
+    """The ids of a variable's handles: of one that is distributed, that of each replica."""
+    return {id(part.handle) for part in getattr(variable, "values", (variable,))}
 
 
 def _scope(graph: Any, name: str | None) -> str:
@@ -129,13 +150,6 @@ def _scope(graph: Any, name: str | None) -> str:
         return name[:-1].rpartition("/")[0]
     scope: str = graph.get_name_scope()
     return scope
-
-
-def _is_sum(op_type: str, inputs: Sequence[Any]) -> bool:
-    """Whether an op adds up, or is all that becomes of what was added up."""
-    if op_type not in _OF_SUMS:
-        return op_type in _SUMS
-    return bool(tf.is_symbolic_tensor(inputs[0])) and _is_sum(inputs[0].op.type, inputs[0].op.inputs)
 
 
 def _has_gradient(tensor: Any) -> bool:

@@ -101,7 +101,7 @@ def _trace_once(
     expect = expectation(trace)
     with Patches() as patches:
         patches.wrap(func_graph.FuncGraph, "_create_op_internal", _noting(origins))
-        patches.wrap(Layer, "__call__", _entering(origins))
+        patches.wrap(Layer, "__call__", entering(origins))
         patches.wrap(Layer, "add_loss", _adding(origins))
         patches.wrap(Layer, "_get_regularization_losses", _regularizing(origins))
         handing_out = None if participation is None else participation.handing_out(origins)
@@ -146,7 +146,9 @@ def _noting(origins: Origins) -> Callable[..., Any]:
     return create_op
 
 
-def _entering(origins: Origins) -> Callable[..., Any]:
+def entering(origins: Origins) -> Callable[..., Any]:
+    """Note the layers whose calls are under way, and what the outermost ones return."""
+
     def call_layer(original: Callable[..., Any], layer: Any, *arguments: Any, **options: Any) -> Any:
         origins.layers.append(layer)
         origins.called[id(layer)] = layer

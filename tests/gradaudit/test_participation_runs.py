@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import pytest
 import tensorflow as tf
 
 from gradaudit import Subject, SubjectError, TraceError, audit
+from gradaudit.errors import MeasureError
 from gradaudit.graph.participation_measured import MeasuredParticipation
 from gradaudit.reports.participation_plot import render_participation
 from gradaudit.tracing.patches import Patches
-from gradaudit.tracing.severing import ParticipationTerms
+from gradaudit.tracing.severing import SeveredTerms
 from tests.gradaudit.conftest import Command
 from tests.gradaudit.test_cover import SCOPE, X, Y, heads, parts, text
 
@@ -51,7 +53,7 @@ def trained(make: Callable[[], Subject], *, severed: bool) -> tuple[Weights, Wei
     subject = make()
     variables = subject.variables or ()
     before = {variable.path: variable.numpy() for variable in variables}
-    terms = ParticipationTerms((SCOPE,), severed=severed)
+    terms = SeveredTerms((SCOPE,) if severed else ())
     step = tf.function(subject.step, autograph=False)
     numbers = np.random.default_rng(0)
     losses = []
@@ -79,7 +81,9 @@ def test_a_severed_term_trains_as_if_it_had_not_been_added(optimizer: Callable[[
     assert not np.array_equal(severed["trunk/kernel"], before["trunk/kernel"])
 
 
-def losses_of(add: Callable[[Any, dict[str, Any], Any], Any]) -> Callable[[], Subject]:
+def losses_of(
+    add: Callable[[Any, dict[str, Any], Any], Any], optimizer_of: Callable[[], Any] = adamw
+) -> Callable[[], Subject]:
     """A step that returns its loss; `add` gets the task's loss, the outputs and a free variable, and adds a term."""
 
     def subject() -> Subject:
@@ -88,7 +92,7 @@ def losses_of(add: Callable[[Any, dict[str, Any], Any], Any]) -> Callable[[], Su
         model = keras.Model(inputs, outputs, name="m")
         free = keras.Variable(np.ones((2, 2), "float32"), name="free")
         variables = [*model.trainable_variables, free]
-        optimizer = adamw()
+        optimizer = optimizer_of()
 
         def step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
             with tf.GradientTape() as tape:
@@ -183,20 +187,20 @@ def test_a_normalizing_optimizer_moves_the_kernels_and_none_moves_them_without_t
     optimizer: Callable[[], Any], least: float, most: float
 ) -> None:
     found = measured(heads("b", "c", optimizer=optimizer))
-    assert [term.name for term in found.terms] == [f"{SCOPE}/b", f"{SCOPE}/c"]
-    assert [term.kernels for term in found.terms] == [("b/kernel",), ("c/kernel",)]
-    for term in found.terms:
-        change = term.change.with_terms[-1]
+    assert [kernel.path for kernel in found.kernels] == ["b/kernel", "c/kernel"]
+    assert [output.name for output in found.outputs] == ["b", "c"]
+    for kernel in found.kernels:
+        change = kernel.change.with_terms[-1]
         assert change is not None
         assert least < change < most
-        assert set(term.change.without) == {0.0}
+        assert set(kernel.change.without) == {0.0}
 
 
 def test_weight_decay_shrinks_what_a_term_of_weight_0_silences() -> None:
     found = measured(heads("b", weight=0.0, optimizer=adamw))
-    (term,) = found.terms
-    assert term.change.with_terms[-1] == pytest.approx(1.0 - (1.0 - 0.01 * 0.1) ** STEPS, rel=1e-4)
-    assert set(term.change.without) == {0.0}
+    (kernel,) = found.kernels
+    assert kernel.change.with_terms[-1] == pytest.approx(1.0 - (1.0 - 0.01 * 0.1) ** STEPS, rel=1e-4)
+    assert set(kernel.change.without) == {0.0}
 
 
 def test_the_output_power_is_that_of_the_model_output_in_both_runs() -> None:
@@ -212,14 +216,14 @@ def test_the_output_power_is_that_of_the_model_output_in_both_runs() -> None:
         made.append(given())
         return made[-1]
 
-    (term,) = measured(kept, steps=1).terms
+    (output,) = measured(kept, steps=1).outputs
     keras.utils.set_random_seed(7)
     fresh = given()
     weights = {variable.path: variable.numpy() for variable in fresh.variables or ()}
     trunk = fresh.inputs[0].numpy() @ weights["trunk/kernel"]
     expected = float(np.mean(np.square(trunk @ weights["b/kernel"])))
-    assert term.power.with_terms[0] == pytest.approx(expected, rel=1e-5)
-    assert term.power.without == term.power.with_terms
+    assert output.power.with_terms[0] == pytest.approx(expected, rel=1e-5)
+    assert output.power.without == output.power.with_terms
 
 
 def test_the_two_runs_differ_in_what_tasks_train_by_what_the_terms_pull_on() -> None:
@@ -241,7 +245,7 @@ def test_at_most_200_steps_are_recorded_and_the_first_and_the_last_are() -> None
     assert found.recorded[0] == 1
     assert found.recorded[-1] == 450
     assert len(found.recorded) <= 201
-    assert len(found.terms[0].power.without) == len(found.difference) == len(found.recorded)
+    assert len(found.outputs[0].power.without) == len(found.difference) == len(found.recorded)
 
 
 def test_batches_that_are_fewer_than_the_steps_are_gone_through_again() -> None:
@@ -252,7 +256,7 @@ def test_batches_that_are_fewer_than_the_steps_are_gone_through_again() -> None:
 
     found = measured(subject, steps=4)
     assert found.data == "given batches"
-    first, second, third, _ = found.terms[0].power.without
+    first, second, third, _ = found.outputs[0].power.without
     assert first is not None
     assert second == pytest.approx(4 * first, rel=0.5)
     assert third == pytest.approx(first, rel=0.5)
@@ -299,6 +303,147 @@ def test_where_there_is_nothing_to_measure_no_step_is_run(names: tuple[str, ...]
     assert reason in " ".join(text(result).split())
 
 
+def test_a_subject_that_returns_one_model_twice_is_refused() -> None:
+    made = heads("b", optimizer=adamw)()
+    with pytest.raises(MeasureError, match="build the model, its optimizer and all that the step changes inside"):
+        audit(lambda: made, measure=1)
+
+
+def drawing(draw: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[], Subject]:
+    """A task that reads what is drawn in the step, and a term of weight 0, which does nothing under SGD."""
+
+    def add(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+        with tf.name_scope(SCOPE):
+            term = 0.0 * tf.reduce_sum(outputs["b"])
+        return loss + tf.reduce_mean(tf.square(draw(outputs["a"]))) + term
+
+    return losses_of(add, sgd)
+
+
+GENERATOR = tf.random.Generator.from_seed(1)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: x * keras.random.normal(tf.shape(x)),
+        lambda x: x * tf.random.normal(tf.shape(x)),
+        lambda x: x * GENERATOR.normal(tf.shape(x)),
+        lambda x: x * tf.random.get_global_generator().normal(tf.shape(x)),
+        lambda x: x * np.random.normal(),
+        lambda x: x * random.random(),
+    ],
+    ids=["keras", "tensorflow", "generator", "global generator", "numpy", "python"],
+)
+def test_what_is_drawn_is_no_effect_of_a_term(draw: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    assert set(measured(drawing(draw), steps=3).difference) == {0.0}
+
+
+def test_a_counter_of_the_process_counts_for_each_run_alone() -> None:
+    counter = tf.Variable(0.0, trainable=False, name="counter")
+
+    def add(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+        counter.assign_add(1.0)
+        with tf.name_scope(SCOPE):
+            term = 0.0 * tf.reduce_sum(outputs["b"])
+        return counter * loss + term
+
+    assert set(measured(losses_of(add, sgd), steps=3).difference) == {0.0}
+    assert counter.numpy() == 0.0
+
+
+def masked(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+    with tf.name_scope(SCOPE):
+        return loss + 1e-6 * tf.reduce_mean(tf.ones([4, 1]) * tf.square(outputs["b"])) + power(free)
+
+
+def in_one_term(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+    with tf.name_scope(SCOPE):
+        return loss + 1e-6 * tf.add_n([tf.reduce_mean(tf.square(value)) for value in (outputs["b"], free)])
+
+
+@pytest.mark.parametrize("add", [masked, in_one_term, inside_a_function])
+def test_the_power_is_that_of_the_output_however_the_term_reads_it(add: Callable[..., Any]) -> None:
+    (output,) = measured(losses_of(add), steps=1).outputs
+    (other,) = measured(losses_of(added_inside), steps=1).outputs
+    assert output.name == other.name == "b"
+    assert output.power == other.power
+
+
+def in_a_loop(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+    def body(count: Any, total: Any) -> Any:
+        with tf.name_scope(SCOPE):
+            return count + 1, total + power(outputs["b"]) + power(free)
+
+    return loss + tf.while_loop(lambda count, _: count < 2, body, (0, 0.0))[1]
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_a_term_in_a_loop_is_severed_as_if_it_had_not_been_added() -> None:
+    found = measured(losses_of(in_a_loop), steps=3)
+    assert {kernel.path for kernel in found.kernels} == {"b/kernel", "free"}
+    assert all(set(kernel.change.without) == {0.0} for kernel in found.kernels)
+
+
+def symbolic(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+    with tf.name_scope(SCOPE):
+        return loss + power(outputs["b"]) + power(free)
+
+
+def test_terms_are_severed_from_tf_gradients_too() -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        model = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ab"}, name="m")
+        optimizer = adamw()
+
+        def step(x: tf.Tensor, y: tf.Tensor) -> None:
+            predicted = model(x, training=True)
+            loss = tf.reduce_mean(tf.square(predicted["a"] - y))
+            with tf.name_scope(SCOPE):
+                loss += power(predicted["b"])
+            variables = model.trainable_variables
+            gradients = tf.gradients(loss, [variable.value for variable in variables])
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+        spec = [tf.TensorSpec(array.shape, tf.float32) for array in (X, Y)]
+        return Subject(step, spec, variables=model.trainable_variables)
+
+    for kernel in measured(subject, steps=3).kernels:
+        assert kernel.change.with_terms[-1]
+        assert set(kernel.change.without) == {0.0}
+
+
+def test_a_task_that_waits_is_no_task_that_was_severed() -> None:
+    def add(loss: Any, outputs: dict[str, Any], free: Any) -> Any:
+        with tf.name_scope(SCOPE):
+            term = power(outputs["b"]) + power(free)
+        return loss * tf.cast(tf.shape(outputs["a"])[0] > 100, tf.float32) + term
+
+    assert set(measured(losses_of(add, sgd), steps=2).difference) == {0.0}
+
+
+def test_a_step_that_takes_no_missing_gradient_is_told_as_that() -> None:
+    def strict() -> Subject:
+        inputs = keras.Input((8,))
+        model = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ab"}, name="m")
+        optimizer = sgd()
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                predicted = model(x)
+                with tf.name_scope(SCOPE):
+                    term = power(predicted["b"])
+                loss = tf.reduce_mean(tf.square(predicted["a"])) + term
+            gradients = [tf.clip_by_norm(each, 1.0) for each in tape.gradient(loss, model.trainable_variables)]
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec(X.shape, tf.float32)], variables=model.trainable_variables)
+
+    with pytest.raises(MeasureError, match="works with its participation terms, and fails without them") as raised:
+        audit(strict, measure=2)
+    assert raised.value.audit.coverage.covered == parts("b")
+
+
 # ------------------------------------------------------------------------------------------------ how it is told
 
 
@@ -320,9 +465,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_report_has_a_section_on_what_was_measured(command: Command) -> None:
     ended = command("cover", "measured_subject.py:patched", "--probe", str(STEPS))
     assert ended.status == 0
-    assert f"Measured over {STEPS} steps under AdamW, on the subject's inputs" in ended.output
+    assert f"Measured over {STEPS} steps under AdamW, on random values of the inputs' shapes" in ended.output
+    row = next(line for line in ended.output.splitlines() if line.startswith("  b/kernel "))
+    assert row.split()[2:] == ["%", "0"]
     row = next(line for line in ended.output.splitlines() if line.startswith("  b "))
-    assert row.split()[2:4] == ["%", "0"]
+    assert row.count("→") == 2
     assert "The 4 variables that task terms train end up" in ended.output
 
 
@@ -347,8 +494,9 @@ def test_the_folder_gets_the_report_in_both_formats_and_a_plot(command: Command,
     assert (folder / "out" / "cover.txt").read_text("utf-8") == ended.output.replace("out/", "")
     (found,) = json.loads((folder / "out" / "cover.json").read_text("utf-8"))["audits"]
     assert found["measured"]["steps"] == STEPS
-    assert [term["name"] for term in found["measured"]["terms"]] == [f"{SCOPE}/b", f"{SCOPE}/c"]
-    assert set(found["measured"]["terms"][0]["kernel_change"]["without"]) == {0.0}
+    assert [kernel["path"] for kernel in found["measured"]["kernels"]] == ["b/kernel", "c/kernel"]
+    assert [output["name"] for output in found["measured"]["outputs"]] == ["b", "c"]
+    assert set(found["measured"]["kernels"][0]["change"]["without"]) == {0.0}
     assert found["measured"]["trained"]["variables"] == 4
     assert math.isfinite(found["measured"]["trained"]["difference"][-1])
 
