@@ -288,10 +288,12 @@ def cover(
 
     A participation term is there only so that a gradient exists: one in a name scope of participation-scopes.
 
-    SUBJECT and --config are as for trace. The exit status is 0 when every variable that no task term trains is covered,
-    1 when one is not, and 2 when something could not be audited.
+    SUBJECT and --config are as for trace. The exit status is 0 when every variable that nothing else gives a gradient
+    is covered, or may be disconnected by contract; 1 when one is not; and 2 when something could not be audited. Other
+    contracts, and the gate, are trace's.
     """
     from gradaudit.environment import quiet_tensorflow, require_matplotlib, require_tensorflow
+    from gradaudit.reports import wording
     from gradaudit.reports.cover import render_cover
 
     if terms and probe is not None:
@@ -317,7 +319,7 @@ def cover(
         raise mishap
     if len(audits) < len(runs) or any(audit.measurement_failed for audit in audits):
         return COULD_NOT_AUDIT
-    return 1 if any(audit.coverage.uncovered for audit in audits) else 0
+    return 1 if any(wording.left_uncovered(audit) for audit in audits) else 0
 
 
 @main.group()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from gradaudit.graph.patterns import matches_any
 from gradaudit.graph.verdicts import Finding, Suppression
 
 
@@ -26,18 +26,14 @@ class Accepted:
         """What it accepts of a finding; None if nothing."""
         if finding.rule not in self.rules:
             return None
-        if self.about and not (finding.key and _matches(finding.key[0], self.about)):
+        if self.about and not (finding.key and matches_any(finding.key[0], self.about)):
             return None
         paths = finding.variables
         if self.variables:
-            paths = tuple(path for path in paths if _matches(path, self.variables))
+            paths = tuple(path for path in paths if matches_any(path, self.variables))
             if not paths:
                 return None
         return Suppression("config", self.reason, paths)
 
     def __str__(self) -> str:
         return " ".join(["suppress", ", ".join(self.rules), *self.variables, *self.about])
-
-
-def _matches(text: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(text, pattern) for pattern in patterns)

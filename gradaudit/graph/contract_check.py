@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from gradaudit.graph.contracts import Breach, Contract, ContractsKept, Unmatched
 from gradaudit.graph.gradient_graph import PASSES, GradientGraph
 from gradaudit.graph.judgement import ObjectiveFacts
+from gradaudit.graph.patterns import matches
 from gradaudit.graph.verdicts import Source, Status, Verdict
 from gradaudit.spelling import nearest
 
@@ -58,12 +58,12 @@ class ContractCheck:
     def _unmatched(self, contract: Contract) -> Iterator[Unmatched]:
         paths = [verdict.path for verdict in self._verdicts]
         for pattern in contract.variables:
-            if not any(fnmatchcase(path, pattern) for path in paths):
+            if not any(matches(path, pattern) for path in paths):
                 yield Unmatched(
                     str(contract), f"no variable that is audited matches {pattern!r}{nearest(pattern, paths)}"
                 )
         terms = list(dict.fromkeys(term.name for objective in self._objectives for term in objective.terms))
-        if contract.term is not None and not any(fnmatchcase(term, contract.term) for term in terms):
+        if contract.term is not None and not any(matches(term, contract.term) for term in terms):
             yield Unmatched(str(contract), f"no loss term matches {contract.term!r}{nearest(contract.term, terms)}")
 
     def _breaches(self, contract: Contract) -> Iterator[Breach]:
@@ -95,7 +95,7 @@ class ContractCheck:
             return False
         if term is None:
             return verdict.status == "connected"
-        return any(fnmatchcase(name, term) for name in verdict.terms)
+        return any(matches(name, term) for name in verdict.terms)
 
     def _why_not(self, verdicts: Sequence[Verdict], term: str | None) -> str:
         """What is true of variables that share a status and a cause."""
@@ -108,7 +108,7 @@ class ContractCheck:
     def _flowing(self, contract: Contract) -> Iterator[Breach]:
         for objective in self._objectives:
             for term in objective.terms:
-                if contract.term is None or not fnmatchcase(term.name, contract.term):
+                if contract.term is None or not matches(term.name, contract.term):
                     continue
                 pair = (objective.name, term.name)
                 reached = [verdict.path for verdict in self._of(contract) if pair in verdict.trained_by]

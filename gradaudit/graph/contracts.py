@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal
 
+from gradaudit.graph.patterns import matches_any
 from gradaudit.graph.verdicts import Source
 
 ContractKind = Literal["must-train", "must-not-flow", "frozen", "may-be-disconnected"]
@@ -28,7 +28,7 @@ class Contract:
 
     def matches(self, path: str) -> bool:
         """Whether it speaks of this variable."""
-        return any(fnmatchcase(path, pattern) for pattern in self.variables)
+        return matches_any(path, self.variables)
 
     def __str__(self) -> str:
         what = ", ".join(self.variables)

@@ -105,7 +105,7 @@ class ParticipationCost:
         if self.optimizer.treatment == "scales":
             return f"{name} moves them as little as the terms weigh"
         fast = f"{name} divides a gradient by its own size"
-        if threshold is None:
+        if not threshold:
             return f"{fast}; so they move as fast as what learns, whatever the terms weigh"
         if self._share <= _FAR_BELOW:
             return (
@@ -116,14 +116,14 @@ class ParticipationCost:
             return (
                 f"{fast} from about {threshold:g} on, and they move the faster the nearer their gradients get to that"
             )
-        return f"{fast} from about {threshold:g} on; so they move as fast as what learns, whatever the terms weigh"
+        return f"{fast} from about {threshold:g} on; with gradients above that, they move as fast as what learns"
 
     @property
     def _share(self) -> float:
         """The largest weight of the terms as a part of the optimizer's threshold; 1 if one of them is not known."""
         weights = [term.weight for term in self.terms if term.covers]
         known = [abs(weight) for weight in weights if weight is not None]
-        if self.optimizer.threshold is None or len(known) < len(weights):
+        if not self.optimizer.threshold or len(known) < len(weights):
             return 1.0
         return max(known, default=0.0) / self.optimizer.threshold
 

@@ -39,7 +39,7 @@ class SuggestedOutput:
     @property
     def term(self) -> str:
         """The term that lets it take part, as an expression over model outputs."""
-        is_name = self.name.isidentifier() and not keyword.iskeyword(self.name)
+        is_name = self.name.isascii() and self.name.isidentifier() and not keyword.iskeyword(self.name)
         name = self.name if is_name else f"output({json.dumps(self.name, ensure_ascii=False)})"
         return f"{WEIGHT} * mean(square({name}))"
 

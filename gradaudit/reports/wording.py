@@ -155,6 +155,12 @@ def scenarios_headline(rows: Sequence[ScenarioRow]) -> str:
     return f"Every variable is connected in at least one scenario{exception}"
 
 
+def left_uncovered(audit: Audit) -> tuple[str, ...]:
+    """The variables that no term covers, and no contract excuses."""
+    excused = {verdict.path for verdict in audit.variables if verdict.excuse is not None}
+    return tuple(path for path in audit.coverage.uncovered if path not in excused)
+
+
 def cover_headline(audit: Audit) -> str:
     """How many of the variables that no task term trains the participation terms cover."""
     answer = audit.coverage
@@ -162,12 +168,12 @@ def cover_headline(audit: Audit) -> str:
     if not total:
         idle = f"; {family(term.name for term in answer.terms)} could be left out" if answer.terms else ""
         return f"Nothing to cover: no variable is without a path from a loss{idle}"
-    of_all = f"{len(answer.covered)} of {counted(total, 'variable')} that no task term trains"
+    of_all = f"{len(answer.covered)} of {counted(total, 'variable')} that nothing else gives a gradient"
     if answer.terms:
         return f"{family(term.name for term in answer.terms)} covers {of_all}"
     if answer.gets_nothing:
         return f"{', '.join(answer.scopes)} is there, but gets nothing: no term comes of it, and it covers {of_all}"
-    return f"No participation term covers any of {counted(total, 'variable')} that no task term trains"
+    return f"No participation term covers any of {counted(total, 'variable')} that nothing gives a gradient"
 
 
 def cost_facts(cost: ParticipationCost) -> tuple[tuple[str, str], ...]:

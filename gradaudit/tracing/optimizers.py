@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from gradaudit.graph.participation_cost import OptimizerFacts, Treatment
@@ -24,8 +25,8 @@ def _root_of_epsilon(optimizer: Any) -> float | None:
 
 
 def _root_of_accumulator(optimizer: Any) -> float | None:
-    start = _number(getattr(optimizer, "initial_accumulator_value", None))
-    return None if start is None else math.sqrt(start)
+    start, epsilon = _number(getattr(optimizer, "initial_accumulator_value", None)), _epsilon(optimizer)
+    return None if start is None or epsilon is None else math.sqrt(start + epsilon)
 
 
 def _enlarged(optimizer: Any) -> float:
@@ -93,7 +94,7 @@ def _decay(optimizer: Any, variable: Any) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+    return float(value) if isinstance(value, (int, float, np.number)) else None
 
 
 def _slot_bytes(optimizer: Any, variables: Sequence[Any]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,11 +66,13 @@ class Expression:
         match node:
             case ast.Name(id=name):
                 return [name]
-            case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                if not math.isfinite(number):
+                    raise self._refusal(f"{ast.unparse(node)} is no number that a term could weigh")
                 return []
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self._names(operand)
-            case ast.BinOp(op=ast.Div(), right=ast.Constant(value=0)):
+            case ast.BinOp(op=ast.Div(), right=right) if not self._names(right) and self._value(right, {}) == 0:
                 raise self._refusal(f"{ast.unparse(node)!r} divides by zero")
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return self._names(left) + self._names(right)
@@ -113,6 +116,8 @@ class Participation:
     _added: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
     """The outputs that stand in the graph of a gradient call, recorded or not."""
+    _was_asked: bool = False
+    """Whether there was a gradient call to which a term could be added."""
 
     def handing_out(self, origins: Origins) -> HandingOut:
         """What lets the functions of a trace return the outputs that the terms name."""
@@ -120,6 +125,7 @@ class Participation:
 
     def of(self, origins: Origins, tape: TapeRecord | None, graph: Any) -> list[Any]:
         """The terms whose outputs stand in `graph`, and were recorded by `tape`; of `tf.gradients`, without a tape."""
+        self._was_asked = True
         here = [output for output in origins.outputs if output.tensor.graph is graph]
         self._seen.update(output.name for output in here)
         known = {output.name: output.tensor for output in here if tape is None or id(output.tensor.op) in tape.recorded}
@@ -148,10 +154,15 @@ class Participation:
                         f"{start}the step's models have no output {name!r}{nearest(name, known)} "
                         f"They have: {', '.join(known) or 'none'}."
                     )
+            if not self._was_asked:
+                raise SubjectError(
+                    f"{start}every gradient call of the step feeds another loss, or is given the gradients of its "
+                    "targets (output_gradients)."
+                )
             for name in expression.outputs:
                 if name not in self._seen:
                     raise SubjectError(
-                        f"{start}output {name!r} is made in a branch or a loop, and does not come out of it. Return it."
+                        f"{start}output {name!r} is made in a branch or a loop. Call the model outside of it."
                     )
             raise SubjectError(
                 f"{start}no tape of a loss records {' and '.join(map(repr, expression.outputs))}. Call the model inside"
