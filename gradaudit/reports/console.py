@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -46,13 +47,13 @@ def strip_colour(text: str) -> str:
     return _ESCAPE.sub("", text)
 
 
-def printed(content: RenderableType, *, color: bool, width: int) -> str:
-    """The text of a report, `width` columns wide."""
-    styles = COLOURS if color else dict.fromkeys(COLOURS, "none")
+def printed(content: RenderableType, *, color: bool, width: int, styles: Mapping[str, str] = COLOURS) -> str:
+    """The text of a report, `width` columns wide, in the styles of its roles."""
+    shown = styles if color else dict.fromkeys(styles, "none")
     console = Console(
         file=io.StringIO(),
         width=width,
-        theme=Theme(styles, inherit=False),
+        theme=Theme(shown, inherit=False),
         color_system="standard" if color else None,
         force_terminal=color,
         no_color=not color,
