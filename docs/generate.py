@@ -25,7 +25,7 @@ INDEX_HEAD = """\
 
 # Rules
 
-What each rule finds, why that matters, a bad example and a good one, the fix, and the limits. The tests run the examples.
+What each rule finds, why that matters, a bad example and a good one, the fix, and the limits. Tests run the examples.
 In a terminal: `gradaudit rules`, and `gradaudit explain GA102`.
 
 """

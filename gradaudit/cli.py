@@ -81,9 +81,9 @@ class _Program(click.Group):
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    from gradaudit.environment import own_version
-
     if wanted:
+        from gradaudit.environment import own_version
+
         click.echo(f"gradaudit {own_version()}")
         context.exit()
 

@@ -277,7 +277,7 @@ def test_the_participation_term_moves_its_head_as_fast_as_what_learns_under_adam
     assert sgd.farthest("pitch/kernel") / sgd.farthest("encoder/kernel") < 1e-5
 
 
-def test_two_heads_in_one_function_get_zeros_and_no_warning() -> None:
+def test_a_head_that_no_loss_reads_gets_zeros_where_one_function_calls_both_heads() -> None:
     mel, pitch = keras.layers.Dense(4), keras.layers.Dense(1)
     batch = tf.ones((8, 16))
     mel(batch), pitch(batch)
@@ -290,3 +290,45 @@ def test_two_heads_in_one_function_get_zeros_and_no_warning() -> None:
         return tape.gradient(loss, pitch.trainable_variables)
 
     assert all(gradient is not None and not tf.reduce_any(gradient != 0) for gradient in gradients())
+
+
+def test_keras_refuses_to_train_where_no_variable_has_a_gradient() -> None:
+    source = page("GA102").example("Bad")["audits.py"]
+    output = 'keras.layers.Dense(4, name="mel")(code)'
+    stopped = source.replace(output, f"keras.ops.stop_gradient({output})")
+
+    with pytest.raises(ValueError, match="No gradients provided for any variable"):
+        trained(stopped)
+
+
+def test_an_op_without_a_gradient_trains_behind_a_gradient_that_is_stopped() -> None:
+    source = page("GA107").example("Bad")["audits.py"]
+    stopped = source.replace("tf.linalg.lu(self.matrix)", "tf.linalg.lu(tf.stop_gradient(self.matrix))")
+
+    assert trained(stopped).farthest("mel/") > 0
+
+
+def test_keras_finds_layers_in_lists_tuples_dicts_and_sets() -> None:
+    class Holder(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = (
+                [keras.layers.Dense(1, name="in_a_list")],
+                (keras.layers.Dense(1, name="in_a_tuple"),),
+                {"key": keras.layers.Dense(1, name="in_a_dict")},
+                {keras.layers.Dense(1, name="in_a_set")},
+            )
+
+        def call(self, x: Any) -> Any:
+            in_a_list, in_a_tuple, in_a_dict, in_a_set = self.parts
+            return sum(layer(x) for layer in [*in_a_list, *in_a_tuple, *in_a_dict.values(), *in_a_set])
+
+    model = Holder()
+    model(tf.ones((1, 2)))
+
+    assert {variable.path.split("/")[-2] for variable in model.trainable_variables} == {
+        "in_a_list",
+        "in_a_tuple",
+        "in_a_dict",
+        "in_a_set",
+    }
