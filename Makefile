@@ -87,7 +87,7 @@ wheel: setup
 	@$(pip) --python build/wheel/venv install --no-index --no-deps build/wheel/*.whl
 	@$(bin)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > build/wheel/borrowed.pth
 	@cp build/wheel/borrowed.pth build/wheel/venv/lib/python*/site-packages/
-	@cd build/wheel && venv/bin/gradaudit --version && venv/bin/xtts --help >/dev/null
+	@cd build/wheel && venv/bin/gradaudit --version && venv/bin/gradaudit explain GA101 >/dev/null && venv/bin/xtts --help >/dev/null
 	@cd build/wheel && venv/bin/python -I -c 'from importlib.resources import files; \
 	    files("gradaudit").joinpath("py.typed").read_bytes(); \
 	    [files("xtts").joinpath("configs", name).read_text() for name in ("default.toml", "seed.toml")]'

@@ -81,9 +81,9 @@ class _Program(click.Group):
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    from gradaudit.environment import own_version
-
     if wanted:
+        from gradaudit.environment import own_version
+
         click.echo(f"gradaudit {own_version()}")
         context.exit()
 
@@ -320,6 +320,32 @@ def cover(
     if len(audits) < len(runs) or any(audit.measurement_failed for audit in audits):
         return COULD_NOT_AUDIT
     return 1 if any(wording.left_uncovered(audit) for audit in audits) else 0
+
+
+@main.command("rules")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def list_rules(form: str) -> int:
+    """List the rules: what each says, and how severe it is by default."""
+    from gradaudit.reports.manual import render_rules, render_rules_json
+    from gradaudit.rules.catalogue import RULES
+
+    rows = [{"code": rule.code, "title": rule.title, "severity": rule.severity} for rule in RULES]
+    _print(render_rules_json(rows) if form == "json" else _fitted(render_rules, rows, on_terminal=_is_terminal()))
+    return 0
+
+
+@main.command()
+@click.argument("rule")
+def explain(rule: str) -> int:
+    """Show the page of a RULE, such as GA102.
+
+    What it finds and why that matters, an example that is bad and one that is good, how to fix it, and its limits.
+    """
+    from gradaudit.reports.manual import render_page
+    from gradaudit.rules.page import named, page_of
+
+    _print(_fitted(render_page, page_of(named(rule)), on_terminal=_is_terminal()))
+    return 0
 
 
 @main.group()

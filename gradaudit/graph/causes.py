@@ -114,7 +114,7 @@ class Causes:
         for block, chain in self._first_blocks(self._ways(PASSES_OR_OPAQUE), node):
             message = (
                 f"every path to it crosses {block.op_type}, for which TensorFlow has registered no gradient: the step "
-                f'will raise LookupError "No gradient defined for operation ... (op type: {block.op_type})"'
+                "will raise LookupError"
             )
             fix = "replace the op, or give what calls it a gradient with tf.custom_gradient"
             return Cause.blocked(block, chain, (block,), message, fix)

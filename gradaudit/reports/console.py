@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -47,9 +48,9 @@ def strip_colour(text: str) -> str:
     return _ESCAPE.sub("", text)
 
 
-def printed(content: RenderableType, *, color: bool, width: int) -> str:
-    """The text of a report, `width` columns wide."""
-    console = _console(color, width)
+def printed(content: RenderableType, *, color: bool, width: int, styles: Mapping[str, str] = COLOURS) -> str:
+    """The text of a report, `width` columns wide, in the styles of its roles."""
+    console = _console(color, width, styles)
     with console.capture() as capture:
         console.print(content, crop=False)
     return _COMMAND.sub(r"\1\\x3a:", _PADDING.sub(r"\1", capture.get()).rstrip("\n"))
@@ -57,17 +58,17 @@ def printed(content: RenderableType, *, color: bool, width: int) -> str:
 
 def as_html(content: RenderableType, *, width: int) -> str:
     """A report as HTML without a page around it; what is not coloured takes the colours of where it is put."""
-    console = _console(True, width, record=True)
+    console = _console(True, width, COLOURS, record=True)
     console.print(content, crop=False)
     return console.export_html(inline_styles=True, code_format=_HTML)
 
 
-def _console(color: bool, width: int, *, record: bool = False) -> Console:
-    styles = COLOURS if color else dict.fromkeys(COLOURS, "none")
+def _console(color: bool, width: int, styles: Mapping[str, str], *, record: bool = False) -> Console:
+    shown = styles if color else dict.fromkeys(styles, "none")
     return Console(
         file=io.StringIO(),
         width=width,
-        theme=Theme(styles, inherit=False),
+        theme=Theme(shown, inherit=False),
         color_system="standard" if color else None,
         force_terminal=color,
         no_color=not color,

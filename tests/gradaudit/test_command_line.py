@@ -47,6 +47,18 @@ def test_help_version_and_usage_errors_load_nothing_heavy(arguments: list[str], 
     assert ended.stdout.splitlines()[-1] == f"{status} []"
 
 
+@pytest.mark.parametrize("arguments", [["rules"], ["rules", "--format", "json"], ["explain", "GA102"]])
+def test_rules_are_listed_and_explained_without_loading_tensorflow(arguments: list[str]):
+    program = (
+        "import sys\nfrom gradaudit.cli import main\n"
+        f"try:\n    main({arguments!r})\n"
+        f"except SystemExit as end:\n    print(end.code, [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.splitlines()[-1] == "0 ['rich']"
+
+
 def test_help_takes_less_than_a_third_of_a_second_of_the_processor():
     def seconds() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
