@@ -79,7 +79,7 @@ def draw(audit: Audit) -> str:
     return str(drawing.source)
 
 
-def render_picture(dot: str, image_format: Literal["svg", "png"]) -> bytes:
+def render_picture(dot: str, image_format: Literal["svg", "png", "pdf"]) -> bytes:
     """The DOT text as a picture, laid out by the Graphviz that pygraphviz brings along."""
     import pygraphviz  # only here: it loads a large library, which no other report needs
 
