@@ -41,9 +41,9 @@ def render_node_link(audit: Audit) -> str:
 
 
 def plain_graph(audit: Audit) -> networkx.DiGraph:
-    """A copy of the graph of which every attribute is text, a number or a truth value; None and empty text are left out.
+    """A copy of the graph of which every attribute is text, a number or a truth value.
 
-    A line of code is `file`, `line` and `function`.
+    What is None or empty is left out. A line of code is `file`, `line` and `function`.
     """
     plain = networkx.DiGraph(title=title(audit))
     plain.add_nodes_from((node, dict(_plain(facts))) for node, facts in audit.graph.nodes(data=True))

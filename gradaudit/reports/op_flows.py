@@ -32,7 +32,7 @@ class OpFlows:
         self.nodes: Any = audit.graph.nodes
         self.verdicts: dict[str, Verdict] = {verdict.path: verdict for verdict in audit.variables}
         self.groups: dict[str, Group] = {path: group for group in audit.groups for path in group.variables}
-        self.variables: dict[str, str] = {path: node for node, path in self.nodes(data="path") if path is not None}
+        self.variables: dict[str, str] = {path: node for node, path in self.nodes(data="path") if path in self.verdicts}
         # What no tape recorded passes nothing, whatever its op could: the graph's own edges do not know of tapes.
         unrecorded = {break_of(group) for group in audit.groups if cause_kind(group) == "outside-tape"}
         self._edges: dict[str, list[tuple[str, Flow]]] = {
@@ -73,8 +73,8 @@ class OpFlows:
     def is_plumbing(self, node: str) -> bool:
         """Whether an op hands one value on, as a read does, and can be left out of its chain."""
         facts, below = self.nodes[node], self._edges[node]
-        is_named = facts.get("output") is not None
-        return facts.get("op_type") in _PLUMBING and not is_named and [flow for _, flow in below] == ["passes"]
+        hands_on = facts.get("op_type") in _PLUMBING and [flow for _, flow in below] == ["passes"]
+        return hands_on and not self._is_output(node)
 
     def is_worth_drawing(self, node: str) -> bool:
         """Whether a node matters and is no plumbing."""
@@ -94,8 +94,16 @@ class OpFlows:
     def matters(self) -> frozenset[str]:
         """What is worth drawing: what carries a gradient on to variables, and what the ways go through."""
         carrying = {node: [above for above in self.graph.pred[node] if self._carries(above)] for node in self.graph}
+        leading = _reached(carrying, self.variables.values())
+        tops = [node for node in self.graph if self.kind(node) in ("objective", "term") or self._is_output(node)]
+        read = _reached(self.graph.adj, tops)
+        # What the step computes beside its losses, as metrics do, matters where it is all that a variable is for.
+        beside = _reached(carrying, [node for node in self.variables.values() if node not in read])
         ways = (node for way in self.ways_of_groups for node in way)
-        return frozenset(_reached(carrying, self.variables.values())).union(ways)
+        return frozenset(leading & (read | beside)).union(ways)
+
+    def _is_output(self, node: str) -> bool:
+        return self.nodes[node].get("output") is not None
 
     def _carries(self, node: str) -> bool:
         facts = self.nodes[node]

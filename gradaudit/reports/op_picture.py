@@ -149,7 +149,7 @@ def _frame(place: str, title: str) -> dict[str, str]:
 def _box(box: OpBox, place: str) -> dict[str, str]:
     """How a box is drawn; `place` is said in it where no frame says it."""
     ink, paper = INK[box.status], PAPER[box.status]
-    where = [last_parts(place, 2)] if place and box.kind not in ("run", "layer") else []
+    where = [last_parts(place, 2)] if place and box.kind != "run" else []
     details = tuple(shorten(inert(detail), TITLE * 2) for detail in (*box.details, *where))
     title = shorten(inert(box.title), TITLE)
     base = {"tooltip": tip(box.tooltip), "color": ink, "fillcolor": paper, "fontcolor": DARK}

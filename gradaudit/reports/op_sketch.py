@@ -181,18 +181,21 @@ class _Composition:
         status = self._fold_status(fold.nodes, variables)
         size = counted(len(fold.nodes) - len(variables), "op")
         if fold.place is None:
-            places = list(dict.fromkeys(self.flows.place(node) for node in fold.nodes))
+            places = list(dict.fromkeys(map(self.flows.place, fold.nodes)))
             return OpBox(fold.key, "run", size, _through(places), status, _shared(places), _listed(fold.nodes))
-        title, tooltip = self._relative(fold.place), _listed([fold.place, *fold.nodes])
+        tooltip = _listed([fold.place, *fold.nodes])
         if fold.is_outside:
-            return OpBox(fold.key, "outside", title, (f"{size} next to it",), status, "", tooltip)
-        details = ", ".join([size, *([self._counts(variables)] if variables else [])])
-        return OpBox(fold.key, "layer", title, (details,), status, fold.place.rpartition("/")[0], tooltip)
+            return OpBox(fold.key, "outside", fold.place, (f"{size} next to it",), status, "", tooltip)
+        facts = ([f"{fold.layers} layers"] if fold.layers > 1 else []) + [size]
+        details = ", ".join(facts + ([self._counts(variables)] if variables else []))
+        above, _, name = fold.place.rpartition("/")
+        return OpBox(fold.key, "layer", name, (details,), status, above, tooltip)
 
     def _lone_neighbour(self, fold: Fold) -> OpBox:
         (node,) = fold.nodes
         box = self._single(node, is_break=False)
-        details = (self._relative(fold.place),) if fold.place else box.details
+        place = last_parts(self.flows.place(node), 2)
+        details = (place,) if place and box.kind in ("op", "output") else box.details
         kind = "outside" if box.kind == "op" else box.kind
         return OpBox(fold.key, kind, box.title, details, box.status, "", box.tooltip)
 
@@ -203,16 +206,10 @@ class _Composition:
         return min(statuses, key=order) if statuses else max(map(self.flows.status, nodes), key=order)
 
     def _counts(self, variables: list[str]) -> str:
-        broken = [node for node in variables if self.flows.status(node) not in QUIET]
-        return (
-            f"{len(broken)} of {counted(len(variables), 'variable')} broken"
-            if broken
-            else counted(len(variables), "variable")
-        )
-
-    def _relative(self, place: str) -> str:
-        """A layer within the one that is looked at, or by the names that tell it apart."""
-        return place.removeprefix(f"{self.around}/") if self.around else place
+        broken = [status for status in map(self.flows.status, variables) if status not in QUIET]
+        every = counted(len(variables), "variable")
+        what = broken[0] if len(set(broken)) == 1 else "that do not learn"
+        return f"{len(broken)} of {every} {what}" if broken else every
 
     # ----------------------------------------------------------------------------------------------------- the arrows
 
@@ -234,7 +231,8 @@ class _Composition:
                     yield node, below, self._arrow(node, below, flow)
 
     def _arrow(self, tail: str, head: str, flow: str) -> OpArrowKind:
-        arriving = self.flows.status(tail)
+        # A term of a loss gets the loss's gradient; what it is worth depends on the term.
+        arriving = self.flows.status(head if self.flows.kind(head) == "term" else tail)
         if arriving == "disconnected":
             return "none"
         if flow == "blocked":

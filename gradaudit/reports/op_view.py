@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from gradaudit.graph.verdicts import Group
+from gradaudit.reports.layers import stem
 from gradaudit.reports.op_flows import OpFlows, Way
 from gradaudit.reports.wording import NEVER_LEARNS, QUIET, ordered_groups
 
@@ -16,6 +17,8 @@ OP_LIMIT = 60
 
 _CALM = 36
 """Boxes up to which layers are opened in which all is well."""
+_ALIKE = 4
+"""Repeated layers that are drawn as one."""
 _OWN = 14
 """Ops and variables of the layer of a variable that is focused on."""
 _BESIDE = 4
@@ -35,6 +38,8 @@ class Fold:
     key: str
     nodes: tuple[str, ...]
     place: str | None
+    layers: int = 1
+    """Of how many layers they are."""
     is_outside: bool = False
 
 
@@ -226,12 +231,12 @@ class _Scopes:
                 part = f"layer:{scope}"
 
     def open_to(self, limit: int, *, calm: int) -> None:
-        """Open layers, those with what does not learn first, then the smallest, while there is room for their kind."""
-        broken = self._broken()
+        """Open layers, those with what does not learn first, then those with variables, while there is room for them."""
+        broken, trained = self._holding(broken=True), self._holding(broken=False)
         count = len(self._parts.get(self._layer, ()))
         waiting = self._inner(self._layer)
         while waiting:
-            waiting.sort(key=lambda scope: (scope not in broken, len(self._parts[scope])))
+            waiting.sort(key=lambda scope: (scope not in broken, scope not in trained, len(self._parts[scope])))
             scope = waiting.pop(0)
             if count + len(self._parts[scope]) - 1 <= (limit if scope in broken else calm):
                 count += len(self._parts[scope]) - 1
@@ -248,14 +253,38 @@ class _Scopes:
                 closed.setdefault(shut[-1], []).append(node)
             else:
                 singles.append(node)
-        return singles, [Fold(f"layer:{scope}", tuple(nodes), scope) for scope, nodes in closed.items()]
+        runs = self._repeated(closed)
+        return singles, [
+            Fold(
+                f"layer:{scopes[0]}",
+                tuple(node for scope in scopes for node in closed[scope]),
+                _span(scopes),
+                len(scopes),
+            )
+            for scopes in runs
+        ]
+
+    def _repeated(self, closed: Iterable[str]) -> list[list[str]]:
+        """Closed layers, those together that are the same but for their number and in which all is well."""
+        broken = self._holding(broken=True)
+        runs: dict[str, list[str]] = {}
+        for scope in closed:
+            runs.setdefault(scope if scope in broken else f"{scope.rpartition('/')[0]}/{stem(scope)}", []).append(scope)
+        return [part for run in runs.values() for part in ([run] if len(run) >= _ALIKE else [[scope] for scope in run])]
 
     def _inner(self, scope: str) -> list[str]:
         return [part.removeprefix("layer:") for part in self._parts.get(scope, ()) if part not in self._places]
 
-    def _broken(self) -> set[str]:
-        nodes = [n for n in self._places if self._flows.kind(n) == "variable" and self._flows.status(n) not in QUIET]
-        return {scope for node in nodes for scope in _upwards(self._places[node], self._layer)}
+    def _holding(self, *, broken: bool) -> set[str]:
+        """The layers with a variable, or with one that does not learn, in them."""
+        nodes = [node for node in self._places if self._flows.kind(node) == "variable"]
+        found = [node for node in nodes if not broken or self._flows.status(node) not in QUIET]
+        return {scope for node in found for scope in _upwards(self._places[node], self._layer)}
+
+
+def _span(scopes: list[str]) -> str:
+    """One layer, or the first and the last of several."""
+    return scopes[0] if len(scopes) == 1 else f"{scopes[0]} … {scopes[-1].rpartition('/')[2]}"
 
 
 def _is_in(flows: OpFlows, node: str, layer: str) -> bool:
@@ -286,7 +315,7 @@ def _outside(flows: OpFlows, inside: list[str], own: set[str], layer: str) -> li
     for node in _neighbours(flows, inside, own):
         found.setdefault(_beside_layer(flows, node, layer), []).append(node)
     folds = [
-        Fold(f"next:{name}", tuple(nodes), name if flows.kind(nodes[0]) == "op" else None, is_outside=True)
+        Fold(f"next:{name}", tuple(nodes), None if name in flows.graph else name, is_outside=True)
         for name, nodes in found.items()
     ]
     return folds[:_OUTSIDE]
