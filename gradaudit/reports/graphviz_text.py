@@ -19,8 +19,8 @@ TITLE = 26
 
 
 def node_name(key: str) -> str:
-    """The key as a DOT identifier: a colon would name a port, and a backslash start an escape."""
-    return inert(key).replace("\\", "/").replace(":", " ")
+    """The key as a DOT identifier: a colon would name a port, a backslash start an escape, and & a character in SVG."""
+    return inert(key).replace("\\", "/").replace(":", " ").replace("&", "&amp;")
 
 
 def stacked(title: str, details: tuple[str, ...]) -> str:
@@ -32,8 +32,8 @@ def stacked(title: str, details: tuple[str, ...]) -> str:
 
 
 def tip(text: str) -> str:
-    """Text from outside as a tooltip: several lines stay so, a backslash is one, and <...> is no markup."""
-    quoted: str = graphviz.escape("\n".join(inert(line) for line in text.split("\n")))
+    """Text from outside as a tooltip: several lines stay so, a backslash is one, and neither <...> nor & is markup."""
+    quoted: str = graphviz.escape("\n".join(inert(line) for line in text.replace("&", "&amp;").split("\n")))
     return quoted
 
 

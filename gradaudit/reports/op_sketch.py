@@ -91,12 +91,12 @@ class _Composition:
         self.around = around
         self.box_of = {node: node for node in view.singles}
         self.box_of.update({node: fold.key for fold in view.folds for node in fold.nodes})
+        self.breaks: set[str] = set()
+        """The nodes at which a gradient that arrives ends, or turns to zeros."""
 
     def finish(self) -> OpSketch:
         arrows = self._arrows()
-        breaks = {arrow.tail for arrow in arrows if arrow.kind in ("blocked", "opaque")}
-        breaks |= {tail for tail, head in self._zero_makers() if OpArrow(tail, head, "zero") in arrows}
-        boxes = [self._single(node, is_break=node in breaks) for node in self.view.singles]
+        boxes = [self._single(node, is_break=node in self.breaks) for node in self.view.singles]
         boxes += [self._fold(fold) for fold in self.view.folds]
         if self.focus is not None and not boxes:
             boxes = [self._unread(self.focus)]
@@ -228,7 +228,10 @@ class _Composition:
             direct = dict(self.flows.edges(node))
             for below, flow in {**direct, **dict(self.flows.below(node))}.items():
                 if below in self.box_of and (pairs is None or (node, below) in pairs):
-                    yield node, below, self._arrow(node, below, flow)
+                    kind = self._arrow(node, below, flow)
+                    if flow != "passes" and kind in ("blocked", "zero", "opaque"):
+                        self.breaks.add(node)
+                    yield node, below, kind
 
     def _arrow(self, tail: str, head: str, flow: str) -> OpArrowKind:
         # A term of a loss gets the loss's gradient; what it is worth depends on the term.
@@ -245,12 +248,6 @@ class _Composition:
             "opaque": "opaque",
         }
         return passed.get(arriving, "gradient")
-
-    def _zero_makers(self) -> Iterator[tuple[str, str]]:
-        for node in self.view.singles:
-            for below, flow in self.flows.edges(node):
-                if flow == "zero" and below in self.box_of:
-                    yield node, self.box_of[below]
 
     def _ends(self, drawn: set[str]) -> tuple[list[OpBox], list[OpArrow]]:
         """What is said above outputs and variables that hang on nothing."""
@@ -285,7 +282,7 @@ def _through(places: list[str]) -> tuple[str, ...]:
     """The layers that a run of ops goes through."""
     names = [place for place in places if place]
     shared = _shared(names)
-    if shared:
+    if len(names) == 1 or "/" in shared:
         return (f"of {last_parts(shared, 2)}",)
     return (f"of {last_parts(names[0], 2)}", f"to {last_parts(names[-1], 2)}") if names else ()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from gradaudit.graph.verdicts import Group
@@ -19,6 +20,10 @@ _CALM = 36
 """Boxes up to which layers are opened in which all is well."""
 _ALIKE = 4
 """Repeated layers that are drawn as one."""
+_BREAKS = 4
+"""Places at which a way is broken, beyond which no more of them matter."""
+_LONG = 18
+"""Boxes of a way, beyond which all that nothing happens in is one box."""
 _OWN = 14
 """Ops and variables of the layer of a variable that is focused on."""
 _BESIDE = 4
@@ -73,10 +78,11 @@ def variable_view(flows: OpFlows, path: str) -> View:
     """The ways to a variable, where they end, and what is next to it."""
     variable = flows.variables[path]
     group = flows.groups.get(path)
-    near = _near(flows, variable)
-    ways = _all_ways(flows, variable, group)
-    beside = _beside(flows, near)
-    shown = _view_of_ways(flows, ways, {variable: None, **near}, beside)
+    near = {variable: None, **_near(flows, variable)}
+    for tops, beside in ((_TOPS, _beside(flows, near)), (_TOPS, {}), (0, {})):
+        shown = _view_of_ways(flows, _all_ways(flows, variable, group, tops), near, beside)
+        if len(shown) <= OP_LIMIT:
+            break
     groups = () if group is None else (group,)
     return View(shown.singles, shown.folds, groups, focus=variable, pairs=shown.pairs)
 
@@ -89,7 +95,7 @@ def whole_view(flows: OpFlows) -> View:
     kept: dict[str, None] = {}
     for number, group in enumerate(groups, 1):
         variable = flows.variables[group.variables[0]]
-        ways += _all_ways(flows, variable, group)
+        ways += _all_ways(flows, variable, group, _TOPS)
         kept[variable] = None
         wider = _view_of_ways(flows, ways, kept, {})
         if shown is not None and len(wider) > OP_LIMIT:
@@ -118,21 +124,23 @@ def layer_view(flows: OpFlows, layer: str) -> View:
 # ------------------------------------------------------------------------------------------------ the ways to variables
 
 
-def _all_ways(flows: OpFlows, variable: str, group: Group | None) -> list[Way]:
+def _all_ways(flows: OpFlows, variable: str, group: Group | None, most_tops: int) -> list[Way]:
     """The ways from the losses, and those from the outputs in which the values of the variable end."""
     ways = list(flows.ways_to(variable))
     outputs = () if group is None else group.outputs
     tops = [node for node, name in flows.nodes(data="output") if name is not None and name in outputs]
-    descents = (flows.descent(top, variable) for top in tops[:_TOPS])
+    descents = (flows.descent(top, variable) for top in tops[:most_tops])
     return ways + [way for way in descents if way]
 
 
 def _view_of_ways(flows: OpFlows, ways: list[Way], near: Mapping[str, None], beside: Mapping[str, None]) -> View:
     """The ways with what matters on them open, and the ops between folded."""
-    breaks = {node for way in ways for pair in flows.breaks_on(way) for node in pair}
+    breaks = {node for way in ways for pair in flows.breaks_on(way)[:_BREAKS] for node in pair}
     ways = [tuple(node for node in way if not flows.is_plumbing(node)) for way in ways]
     open_nodes = {node for way in ways for node in _landmarks(flows, way)} | breaks | near.keys()
-    boxes = _runs(flows, ways, open_nodes)
+    boxes = _runs(ways, open_nodes, partial(_module, flows))
+    if max(len({boxes[node] for node in way}) for way in ways) > _LONG:
+        boxes = _runs(ways, open_nodes, lambda _: "")
     folds: dict[str, list[str]] = {}
     for node, key in boxes.items():
         folds.setdefault(key, []).append(node)
@@ -152,7 +160,7 @@ def _landmarks(flows: OpFlows, way: Way) -> Iterator[str]:
     yield from way[-2:]
 
 
-def _runs(flows: OpFlows, ways: list[Way], open_nodes: set[str]) -> dict[str, str]:
+def _runs(ways: list[Way], open_nodes: set[str], module_of: Callable[[str], str]) -> dict[str, str]:
     """The box of each node on the ways: its own where it is open, else one with those before it of the same module."""
     boxes: dict[str, str] = {}
     modules: dict[str, str] = {}
@@ -160,7 +168,7 @@ def _runs(flows: OpFlows, ways: list[Way], open_nodes: set[str]) -> dict[str, st
         above = ""
         for node in way:
             if node not in boxes:
-                module = _module(flows, node) or modules.get(above, "")
+                module = module_of(node) or modules.get(above, "")
                 continues = above not in open_nodes and modules.get(above) == module and node not in open_nodes
                 boxes[node] = boxes[above] if continues and above else node
                 modules[node] = module
@@ -222,58 +230,58 @@ class _Scopes:
         self._layer = layer
         self._opened = {layer}
         self._places = {node: _place_in(flows, node, layer) for node in inside}
-        self._parts: dict[str, dict[str, None]] = {}
-        """What each layer is drawn as when it is open: nodes, and the layers right below it."""
-        for node, place in self._places.items():
-            part = node
+        self._inner: dict[str, dict[str, None]] = {layer: {}}
+        """The layers right below each layer."""
+        for place in dict.fromkeys(self._places.values()):
+            below = ""
             for scope in _upwards(place, layer):
-                self._parts.setdefault(scope, {})[part] = None
-                part = f"layer:{scope}"
+                self._inner.setdefault(scope, {}).update({below: None} if below else {})
+                below = scope
+        self._own = Counter(self._places.values())
+        self._broken, self._trained = self._holding(broken=True), self._holding(broken=False)
+        self._runs = {scope: run for above in self._inner for run in self._repeated(above) for scope in run}
 
     def open_to(self, limit: int, *, calm: int) -> None:
-        """Open layers, those with what does not learn first, then those with variables, while there is room for them."""
-        broken, trained = self._holding(broken=True), self._holding(broken=False)
-        count = len(self._parts.get(self._layer, ()))
-        waiting = self._inner(self._layer)
+        """Open layers while there is room: those with what does not learn first, then those with variables."""
+        count = self._size(self._layer)
+        waiting = self._closed_below(self._layer)
         while waiting:
-            waiting.sort(key=lambda scope: (scope not in broken, scope not in trained, len(self._parts[scope])))
+            waiting.sort(key=lambda scope: (scope not in self._broken, scope not in self._trained, self._size(scope)))
             scope = waiting.pop(0)
-            if count + len(self._parts[scope]) - 1 <= (limit if scope in broken else calm):
-                count += len(self._parts[scope]) - 1
+            if count + self._size(scope) - 1 <= (limit if scope in self._broken else calm):
+                count += self._size(scope) - 1
                 self._opened.add(scope)
-                waiting += self._inner(scope)
+                waiting += self._closed_below(scope)
 
     def drawn(self) -> tuple[list[str], list[Fold]]:
         """The nodes that stand by themselves, and the closed layers."""
         singles: list[str] = []
-        closed: dict[str, list[str]] = {}
+        closed: dict[tuple[str, ...], list[str]] = {}
         for node, place in self._places.items():
             shut = [scope for scope in _upwards(place, self._layer) if scope not in self._opened]
             if shut:
-                closed.setdefault(shut[-1], []).append(node)
+                closed.setdefault(self._runs.get(shut[-1], (shut[-1],)), []).append(node)
             else:
                 singles.append(node)
-        runs = self._repeated(closed)
         return singles, [
-            Fold(
-                f"layer:{scopes[0]}",
-                tuple(node for scope in scopes for node in closed[scope]),
-                _span(scopes),
-                len(scopes),
-            )
-            for scopes in runs
+            Fold(f"layer:{scopes[0]}", tuple(nodes), _span(scopes), len(scopes)) for scopes, nodes in closed.items()
         ]
 
-    def _repeated(self, closed: Iterable[str]) -> list[list[str]]:
-        """Closed layers, those together that are the same but for their number and in which all is well."""
-        broken = self._holding(broken=True)
-        runs: dict[str, list[str]] = {}
-        for scope in closed:
-            runs.setdefault(scope if scope in broken else f"{scope.rpartition('/')[0]}/{stem(scope)}", []).append(scope)
-        return [part for run in runs.values() for part in ([run] if len(run) >= _ALIKE else [[scope] for scope in run])]
+    def _size(self, scope: str) -> int:
+        """How many boxes an open layer is."""
+        inner = self._inner[scope]
+        return self._own[scope] + len({self._runs.get(below, (below,)) for below in inner})
 
-    def _inner(self, scope: str) -> list[str]:
-        return [part.removeprefix("layer:") for part in self._parts.get(scope, ()) if part not in self._places]
+    def _closed_below(self, scope: str) -> list[str]:
+        return [below for below in self._inner[scope] if below not in self._runs]
+
+    def _repeated(self, above: str) -> list[tuple[str, ...]]:
+        """The layers in a layer, several as a run, that are the same but for their number and in which all is well."""
+        alike: dict[str, list[str]] = {}
+        for scope in self._inner[above]:
+            if scope not in self._broken:
+                alike.setdefault(stem(scope), []).append(scope)
+        return [tuple(run) for run in alike.values() if len(run) >= _ALIKE]
 
     def _holding(self, *, broken: bool) -> set[str]:
         """The layers with a variable, or with one that does not learn, in them."""
@@ -282,7 +290,7 @@ class _Scopes:
         return {scope for node in found for scope in _upwards(self._places[node], self._layer)}
 
 
-def _span(scopes: list[str]) -> str:
+def _span(scopes: tuple[str, ...]) -> str:
     """One layer, or the first and the last of several."""
     return scopes[0] if len(scopes) == 1 else f"{scopes[0]} … {scopes[-1].rpartition('/')[2]}"
 

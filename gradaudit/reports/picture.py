@@ -197,7 +197,7 @@ def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
             for box in boxes:
                 drawing.node(node_name(box.key), **_box(box, module))
             continue
-        with drawing.subgraph(name=f"cluster_{module}") as cluster:
+        with drawing.subgraph(name=f"cluster_{node_name(module)}") as cluster:
             cluster.attr(
                 label=f"<{bold(module)}>",
                 style="rounded,filled",
