@@ -17,6 +17,8 @@ pip := $(bin)/python -m pip --quiet --disable-pip-version-check
 ready := $(VENV)/.ready
 uv_version := 0.13.9
 seed_reports := gradaudit trace --config xtts/configs/seed.toml --fail-on none --report
+seed_graph := gradaudit graph --config xtts/configs/seed.toml --scenario minimal-unpatched \
+    --focus xtts/mel_decoder/pitch_projection/kernel --output
 left_out := -x '*.json' -x '*.csv' -x '*.png' -x '*.dot'
 
 # Bytecode is wanted however the machine is set up: without it TensorFlow's import alone takes three times as long.
@@ -67,6 +69,7 @@ drift: setup
 	$(bin)/python docs/generate.py --check
 	@rm -rf build/reports
 	$(bin)/$(seed_reports) build/reports >/dev/null
+	$(bin)/$(seed_graph) build/reports/pitch-kernel.svg
 	@diff -r -I '^Traced in ' -I '^Picture: ' $(left_out) reports/seed build/reports || { \
 	    echo "reports/seed is out of date: run make reports docs" >&2; exit 1; }
 
@@ -91,6 +94,7 @@ docs: setup
 reports: setup
 	rm -rf reports/seed
 	$(bin)/$(seed_reports) reports/seed
+	$(bin)/$(seed_graph) reports/seed/pitch-kernel.svg
 
 # No addresses get into the file: none is asked for, and the header is ours.
 lock:

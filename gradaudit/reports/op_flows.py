@@ -54,9 +54,21 @@ class OpFlows:
         return scope[: start + len(layer)] if start > 0 else layer
 
     def status(self, node: str) -> Status:
-        """The status of a variable; of an op, what a variable would be that got the gradient which arrives there."""
+        """The status of a variable; of an op, what a variable would be that got the gradient which arrives there.
+
+        An op that gets none, and behind which nothing misses it, is "frozen".
+        """
         verdict = self.verdicts.get(self.nodes[node].get("path", ""))
-        return self._arrivals.get(node, "disconnected") if verdict is None else verdict.status
+        if verdict is not None:
+            return verdict.status
+        return self._arrivals.get(node) or ("disconnected" if node in self._missing else "frozen")
+
+    @cached_property
+    def _missing(self) -> set[str]:
+        """What leads to a variable that needs to be looked at."""
+        return _reached(
+            self.graph.pred, [n for path, n in self.variables.items() if self.verdicts[path].status not in QUIET]
+        )
 
     def edges(self, node: str) -> list[tuple[str, Flow]]:
         """What a node is made from, and what becomes of a gradient on the way there."""

@@ -18,6 +18,7 @@ from gradaudit.reports.picture import INK, PAPER, SIGN, TIMES
 
 _HEADLINE = 80
 _SENTENCE = 110
+_LINES = 4
 _LEGEND_ITEMS = 4
 _PALE = "#e3b09a"
 _LEGEND_LINES: dict[OpArrowKind, str] = {
@@ -28,6 +29,7 @@ _LEGEND_LINES: dict[OpArrowKind, str] = {
     "blocked": "╌╌┤",
     "detached": "──┤",
     "none": "╌╌",
+    "unneeded": "╌╌",
 }
 _ARROWS: dict[OpArrowKind, dict[str, str]] = {
     "gradient": {"color": GREY, "penwidth": "1.2"},
@@ -37,6 +39,7 @@ _ARROWS: dict[OpArrowKind, dict[str, str]] = {
     "blocked": {"color": INK["disconnected"], "style": "dashed", "penwidth": "2", "arrowhead": "tee"},
     "detached": {"color": GREY, "penwidth": "1.2", "arrowhead": "tee"},
     "none": {"color": _PALE, "style": "dashed", "penwidth": "1.2", "arrowhead": "none"},
+    "unneeded": {"color": LINE, "style": "dashed", "penwidth": "1.2", "arrowhead": "none"},
 }
 
 
@@ -79,8 +82,8 @@ def _label(audit: Audit, content: OpSketch) -> str:
     ink = INK[content.status]
     headline = escaped(shorten(inert(content.headline), _HEADLINE))
     rows = [f'<FONT POINT-SIZE="20" COLOR="{ink}"><B>{headline}</B></FONT>']
-    rows.append(f'<FONT COLOR="{FAINT}">{escaped(wording.title(audit))}</FONT>')
-    rows += [escaped(line) for sentence in content.sentences for line in textwrap.wrap(inert(sentence), _SENTENCE)]
+    rows.append(f'<FONT COLOR="{FAINT}">{escaped(shorten(inert(wording.title(audit)), _SENTENCE))}</FONT>')
+    rows += [escaped(line) for sentence in content.sentences for line in _wrapped(inert(sentence))]
     items = list(_legend(content))
     rows += ["     ".join(items[start : start + _LEGEND_ITEMS]) for start in range(0, len(items), _LEGEND_ITEMS)]
     rows += [f'<FONT COLOR="{FAINT}">… {escaped(left)}</FONT>' for left in content.left_out]
@@ -88,8 +91,12 @@ def _label(audit: Audit, content: OpSketch) -> str:
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">{cells}</TABLE>>'
 
 
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, _SENTENCE, max_lines=_LINES, placeholder=" …")
+
+
 def _legend(content: OpSketch) -> Iterator[str]:
-    shown = {box.status for box in content.boxes if box.kind in ("variable", "layer")}
+    shown = {box.status for box in content.boxes if box.holds_variables}
     for status in wording.REPORTING_ORDER:
         if status in shown:
             yield f'<FONT COLOR="{INK[status]}"><B>{SIGN[status]} {status}</B></FONT>  {wording.MEANING[status]}'

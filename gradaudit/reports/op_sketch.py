@@ -16,7 +16,7 @@ from gradaudit.reports.picture import TIMES
 from gradaudit.reports.wording import QUIET, counted, weight_of
 
 OpBoxKind = Literal["objective", "term", "op", "output", "variable", "run", "layer", "outside", "end"]
-OpArrowKind = Literal["gradient", "participation", "zero", "opaque", "blocked", "detached", "none"]
+OpArrowKind = Literal["gradient", "participation", "zero", "opaque", "blocked", "detached", "none", "unneeded"]
 
 ARROW_MEANING: dict[OpArrowKind, str] = {
     "gradient": "gradient",
@@ -24,8 +24,9 @@ ARROW_MEANING: dict[OpArrowKind, str] = {
     "zero": "gradient of zeros",
     "opaque": "cannot be seen into",
     "blocked": "the path ends here",
-    "detached": "no gradient this way, but by another one",
+    "detached": "no gradient from here on, and none is missing",
     "none": "no gradient",
+    "unneeded": "no gradient, and none is missing",
 }
 """What an arrow of each kind stands for, the one that is drawn first where an arrow stands for several."""
 
@@ -47,6 +48,7 @@ class OpBox:
     tooltip: str
     is_break: bool = False
     is_focus: bool = False
+    holds_variables: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,17 @@ class _Composition:
             details.append(f"and {counted(len(alike[0].variables) - 1, 'more variable')}")
         layer, _, name = path.rpartition("/")
         is_focus = node == self.view.focus
-        return OpBox(node, "variable", name, tuple(details), status, layer, f"{path} {status}", is_focus=is_focus)
+        return OpBox(
+            node,
+            "variable",
+            name,
+            tuple(details),
+            status,
+            layer,
+            f"{path} {status}",
+            is_focus=is_focus,
+            holds_variables=True,
+        )
 
     def _op(self, node: str, *, is_break: bool) -> OpBox:
         facts = self.flows.nodes[node]
@@ -189,7 +201,7 @@ class _Composition:
         facts = ([f"{fold.layers} layers"] if fold.layers > 1 else []) + [size]
         details = ", ".join(facts + ([self._counts(variables)] if variables else []))
         above, _, name = fold.place.rpartition("/")
-        return OpBox(fold.key, "layer", name, (details,), status, above, tooltip)
+        return OpBox(fold.key, "layer", name, (details,), status, above, tooltip, holds_variables=bool(variables))
 
     def _lone_neighbour(self, fold: Fold) -> OpBox:
         (node,) = fold.nodes
@@ -236,8 +248,8 @@ class _Composition:
     def _arrow(self, tail: str, head: str, flow: str) -> OpArrowKind:
         # A term of a loss gets the loss's gradient; what it is worth depends on the term.
         arriving = self.flows.status(head if self.flows.kind(head) == "term" else tail)
-        if arriving == "disconnected":
-            return "none"
+        if arriving in ("disconnected", "frozen"):
+            return "none" if arriving == "disconnected" else "unneeded"
         if flow == "blocked":
             return "detached" if self.flows.status(head) in ("connected", "frozen") else "blocked"
         if flow in ("zero", "opaque"):

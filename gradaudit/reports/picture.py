@@ -57,6 +57,7 @@ SIGN: dict[Status, str] = {
 """The mark of each status, for those who cannot go by colour."""
 
 _PALE = "#dd9272"
+_TITLE_LINE = 110
 _ROWS = 6
 _LEGEND_ITEMS = 4
 _NAMES = 24
@@ -133,7 +134,7 @@ def _label(audit: Audit, content: Sketch) -> str:
     items = [*(_meaning(status) for status in statuses), *_legend_lines(content)]
     ink = INK["connected"] if worst in wording.QUIET else INK[worst]
     headline = f'<FONT POINT-SIZE="20" COLOR="{ink}"><B>{escaped(wording.headline(audit))}</B></FONT>'
-    scenario = f'<FONT COLOR="{FAINT}">{escaped(wording.title(audit))}</FONT>'
+    scenario = f'<FONT COLOR="{FAINT}">{escaped(shorten(inert(wording.title(audit)), _TITLE_LINE))}</FONT>'
     legend = ["     ".join(items[start : start + _LEGEND_ITEMS]) for start in range(0, len(items), _LEGEND_ITEMS)]
     rows = [headline, scenario, *legend]
     if content.left_out:

@@ -33,6 +33,7 @@ SIGNS = {
     "blocked": "x",
     "detached": "|",
     "none": "-",
+    "unneeded": ".",
 }
 
 
@@ -385,6 +386,28 @@ def test_hostile_names_are_drawn_as_they_are_written(name: str, view: str):
         if e.get(attribute)
     )
     assert not any(is_unseen(c) for text in picture.iter(f"{SVG}text") for c in text.text or "")
+
+
+@pytest.mark.parametrize("view", ["layer", "op"])
+def test_a_very_long_name_makes_no_wide_picture(view: str):
+    picture = render_graph(hostile_audit(HOSTILE["very long"]), GraphRequest("png", view)).content
+    assert int.from_bytes(picture[16:20], "big") < 1650
+
+
+def test_a_block_behind_which_nothing_misses_a_gradient_is_no_break():
+    audit = drawn_audit("loss > (l) > Mul@m > StopGradient@m x> Tanh@m > [y@m/b] > m/b/w\n(l) > [y@m/b]")
+    content = sketched(audit, around="m")
+    assert "StopGradient | Tanh" in arrows(content)
+    assert {box.status for box in content.boxes if box.is_break or box.status == "disconnected"} == set()
+
+
+def test_what_the_step_computes_beside_its_losses_is_left_out():
+    audit = drawn_audit("loss > (l) > Add@m > m/d/kernel\nMetric@m > Add@m\nMetric@m > m/lone/kernel")
+    audit.graph.add_edge("Count@m", "Add@m", flow="passes")
+    audit.graph.nodes["Count@m"].update(kind="op", op_type="Count", layer="m", source=None)
+    titles = {box.title for box in sketched(audit, around="m").boxes}
+    assert "Metric" in titles  # for one variable it is all that reads it
+    assert "Count" not in titles
 
 
 def test_drawing_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]):
