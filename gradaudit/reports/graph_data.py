@@ -54,7 +54,7 @@ def plain_graph(audit: Audit) -> networkx.DiGraph:
 def _plain(facts: dict[str, Any]) -> Iterator[tuple[str, Plain]]:
     for name, value in facts.items():
         if isinstance(value, Source):
-            yield from (("file", value.file), ("line", value.line), ("function", value.function))
+            yield from _plain({"file": value.file, "line": value.line, "function": value.function})
         elif isinstance(value, frozenset | set | tuple | list):
             yield name, ", ".join(sorted(map(str, value)))
         elif value not in (None, ""):

@@ -33,12 +33,29 @@ class OpFlows:
         self.verdicts: dict[str, Verdict] = {verdict.path: verdict for verdict in audit.variables}
         self.groups: dict[str, Group] = {path: group for group in audit.groups for path in group.variables}
         self.variables: dict[str, str] = {path: node for node, path in self.nodes(data="path") if path in self.verdicts}
-        # What no tape recorded passes nothing, whatever its op could: the graph's own edges do not know of tapes.
-        unrecorded = {break_of(group) for group in audit.groups if cause_kind(group) == "outside-tape"}
         self._edges: dict[str, list[tuple[str, Flow]]] = {
-            node: [(below, "blocked" if node in unrecorded else _flow(edge)) for below, edge in edges.items()]
-            for node, edges in self.graph.adjacency()
+            node: [(below, _flow(edge)) for below, edge in edges.items()] for node, edges in self.graph.adjacency()
         }
+        for group in audit.groups:
+            self._break_as_judged(group)
+
+    def _break_as_judged(self, group: Group) -> None:
+        """Block what the verdict says is blocked where the graph's edges do not know it: they know of no tapes."""
+        chain = () if group.cause is None else group.cause.chain
+        if cause_kind(group) == "outside-tape":
+            last = break_of(group)
+            nodes = [last] if last in self._edges else [n for path in group.variables for n in self._readers_of(path)]
+            for node in nodes:
+                self._block(node, [below for below, _ in self._edges[node]])
+        elif len(chain) > 1 and all(node in self._edges for node in chain) and not self.breaks_on(chain):
+            self._block(chain[-2], [chain[-1]])
+
+    def _readers_of(self, path: str) -> list[str]:
+        return list(self.graph.pred[self.variables[path]]) if path in self.variables else []
+
+    def _block(self, consumer: str, producers: list[str]) -> None:
+        edges = self._edges[consumer]
+        self._edges[consumer] = [(below, "blocked" if below in producers else flow) for below, flow in edges]
 
     def kind(self, node: str) -> str:
         """What a node is: "objective", "term", "op" or "variable"."""

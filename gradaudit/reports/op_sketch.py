@@ -32,6 +32,8 @@ ARROW_MEANING: dict[OpArrowKind, str] = {
 
 _ORDER = tuple(ARROW_MEANING)
 _NAMES = 24
+_TITLES = {"Placeholder": "captured value", "ReadVariableOp": "read"}
+"""What ops are called that a person does not write."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,8 @@ class _Composition:
         details = () if weight is None else (f"weight {weight_of(weight)}",)
         label = str(facts.get("label") or node)
         status: Status = "connected" if facts.get("term_kind", "task") == "task" else "participation-only"
-        is_objective = kind == "objective"
-        return OpBox(node, "objective" if is_objective else "term", label, details, status, "", f"{kind} {label}")
+        named: OpBoxKind = "objective" if kind == "objective" else "term"
+        return OpBox(node, named, label, details, status, "", f"{kind} {label}", is_break)
 
     def _variable(self, node: str, path: str) -> OpBox:
         verdict = self.flows.verdicts.get(path)
@@ -171,6 +173,7 @@ class _Composition:
     def _op(self, node: str, *, is_break: bool) -> OpBox:
         facts = self.flows.nodes[node]
         source, output, op_type = facts.get("source"), facts.get("output"), str(facts.get("op_type"))
+        op_type = _TITLES.get(op_type, op_type)
         line = [last_parts(str(source), 1)] if isinstance(source, Source) else []
         details = [f"{op_type} · {each}" for each in line] or [op_type] if output else line
         place = self.flows.place(node)

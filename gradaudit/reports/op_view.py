@@ -32,6 +32,8 @@ _TOPS = 3
 """Outputs in which the values of a variable end."""
 _NEAR = 3
 """Ops between a variable and what is still next to it."""
+_ENDS = 4
+"""Dead ends in a layer."""
 _OUTSIDE = 12
 """Boxes around a layer."""
 
@@ -60,8 +62,6 @@ class View:
     groups: tuple[Group, ...] = ()
     """The entries of the report whose dead ends are drawn."""
     focus: str | None = None
-    layer: str | None = None
-    """The layer around which the drawing is made."""
     pairs: frozenset[tuple[str, str]] | None = None
     entries_left_out: int = 0
 
@@ -81,7 +81,7 @@ def variable_view(flows: OpFlows, path: str) -> View:
     near = {variable: None, **_near(flows, variable)}
     for tops, beside in ((_TOPS, _beside(flows, near)), (_TOPS, {}), (0, {})):
         shown = _view_of_ways(flows, _all_ways(flows, variable, group, tops), near, beside)
-        if len(shown) <= OP_LIMIT:
+        if len(shown) < OP_LIMIT:
             break
     groups = () if group is None else (group,)
     return View(shown.singles, shown.folds, groups, focus=variable, pairs=shown.pairs)
@@ -98,7 +98,7 @@ def whole_view(flows: OpFlows) -> View:
         ways += _all_ways(flows, variable, group, _TOPS)
         kept[variable] = None
         wider = _view_of_ways(flows, ways, kept, {})
-        if shown is not None and len(wider) > OP_LIMIT:
+        if shown is not None and len(wider) + number > OP_LIMIT:
             break
         left = len(groups) - number
         shown = View(wider.singles, wider.folds, tuple(groups[:number]), pairs=wider.pairs, entries_left_out=left)
@@ -110,15 +110,15 @@ def layer_view(flows: OpFlows, layer: str) -> View:
     inside = [node for node in flows.graph if flows.is_worth_drawing(node) and _is_in(flows, node, layer)]
     own = set(inside)
     outside = _outside(flows, inside, own, layer)
+    groups = [group for group in ordered_groups(flows.audit) if _ends_in(flows, group, own)][:_ENDS]
+    taken = len(outside) + len(groups)
     scopes = _Scopes(flows, inside, layer)
-    scopes.open_to(OP_LIMIT - len(outside), calm=_CALM - len(outside))
+    scopes.open_to(OP_LIMIT - taken, calm=_CALM - taken)
     singles, folds = scopes.drawn()
-    room = OP_LIMIT - len(outside) - len(folds)
-    kept = _most_important(flows, singles, room)
+    kept = _most_important(flows, singles, OP_LIMIT - taken - len(folds))
     touching = _touching(flows, {*kept, *(node for fold in folds for node in fold.nodes)})
     beside = [fold for fold in outside if not touching.isdisjoint(fold.nodes)]
-    groups = tuple(group for group in ordered_groups(flows.audit) if _ends_in(flows, group, own))
-    return View(tuple(kept), (*folds, *beside), groups, layer=layer)
+    return View(tuple(kept), (*folds, *beside), tuple(groups))
 
 
 # ------------------------------------------------------------------------------------------------ the ways to variables
@@ -139,7 +139,7 @@ def _view_of_ways(flows: OpFlows, ways: list[Way], near: Mapping[str, None], bes
     ways = [tuple(node for node in way if not flows.is_plumbing(node)) for way in ways]
     open_nodes = {node for way in ways for node in _landmarks(flows, way)} | breaks | near.keys()
     boxes = _runs(ways, open_nodes, partial(_module, flows))
-    if max(len({boxes[node] for node in way}) for way in ways) > _LONG:
+    if max((len({boxes[node] for node in way}) for way in ways), default=0) > _LONG:
         boxes = _runs(ways, open_nodes, lambda _: "")
     folds: dict[str, list[str]] = {}
     for node, key in boxes.items():
