@@ -29,10 +29,12 @@ class OpFlows:
     def __init__(self, audit: Audit) -> None:
         self.audit = audit
         self.graph: networkx.DiGraph = audit.graph
-        self.nodes: Any = audit.graph.nodes
+        self.nodes: dict[str, dict[str, Any]] = dict(audit.graph.nodes(data=True))
         self.verdicts: dict[str, Verdict] = {verdict.path: verdict for verdict in audit.variables}
         self.groups: dict[str, Group] = {path: group for group in audit.groups for path in group.variables}
-        self.variables: dict[str, str] = {path: node for node, path in self.nodes(data="path") if path in self.verdicts}
+        self.variables: dict[str, str] = {
+            path: node for node, path in self.graph.nodes(data="path") if path in self.verdicts
+        }
         self._edges: dict[str, list[tuple[str, Flow]]] = {
             node: [(below, _flow(edge)) for below, edge in edges.items()] for node, edges in self.graph.adjacency()
         }

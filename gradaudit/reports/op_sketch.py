@@ -239,14 +239,18 @@ class _Composition:
 
     def _single_arrows(self) -> Iterator[tuple[str, str, OpArrowKind]]:
         pairs = self.view.pairs
+        tails = self.box_of.keys() if pairs is None else {tail for tail, _ in pairs}
         for node in self.box_of:
-            direct = dict(self.flows.edges(node))
-            for below, flow in {**direct, **dict(self.flows.below(node))}.items():
+            for below, flow in self._below(node) if node in tails else ():
                 if below in self.box_of and (pairs is None or (node, below) in pairs):
                     kind = self._arrow(node, below, flow)
                     if flow != "passes" and kind in ("blocked", "zero", "opaque"):
                         self.breaks.add(node)
                     yield node, below, kind
+
+    def _below(self, node: str) -> Iterable[tuple[str, str]]:
+        """What a node is made from, with plumbing and without it: a way may end at a read."""
+        return {**dict(self.flows.edges(node)), **dict(self.flows.below(node))}.items()
 
     def _arrow(self, tail: str, head: str, flow: str) -> OpArrowKind:
         # A term of a loss gets the loss's gradient; what it is worth depends on the term.

@@ -128,7 +128,7 @@ def _all_ways(flows: OpFlows, variable: str, group: Group | None, most_tops: int
     """The ways from the losses, and those from the outputs in which the values of the variable end."""
     ways = list(flows.ways_to(variable))
     outputs = () if group is None else group.outputs
-    tops = [node for node, name in flows.nodes(data="output") if name is not None and name in outputs]
+    tops = [node for node, name in flows.graph.nodes(data="output") if name is not None and name in outputs]
     descents = (flows.descent(top, variable) for top in tops[:most_tops])
     return ways + [way for way in descents if way]
 
