@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import graphviz
 
 from gradaudit.graph.report import Audit
+from gradaudit.graph.verdicts import Status
 from gradaudit.reports import wording
 from gradaudit.reports.dead_ends import last_parts
 from gradaudit.reports.graphviz_text import DARK, FAINT, FONT, GREY, LINE, TITLE, bold, escaped, stacked, tip
 from gradaudit.reports.inert import inert, shorten
 from gradaudit.reports.op_sketch import ARROW_MEANING, OpArrow, OpArrowKind, OpBox, OpSketch
-from gradaudit.reports.picture import INK, PAPER, SIGN, TIMES
+from gradaudit.reports.picture import INK, PAPER, SIGN
 
 _HEADLINE = 80
 _SENTENCE = 110
@@ -163,13 +164,13 @@ def _box(box: OpBox, place: str) -> dict[str, str]:
     if box.kind == "objective":
         return {**base, "label": f"<{bold(title)}>", "shape": "ellipse", "fillcolor": DARK, "fontcolor": "white"}
     if box.kind == "end":
-        return {**base, "label": stacked(_crossed(title, ink), details), "fillcolor": "white", "color": "white"}
+        return {**base, "label": stacked(_marked(title, box.status), details), "fillcolor": "white", "color": "white"}
     if box.kind == "variable":
         return {**base, **_variable(box, details)}
-    if box.is_break:
-        ink = INK["disconnected"]
+    if box.break_status is not None:
+        ink = INK[box.break_status]
         shape = {"shape": "octagon", "fillcolor": "white", "color": ink, "penwidth": "2", "margin": "0.02,0.02"}
-        return {**base, **shape, "label": stacked(_crossed(title, ink), details)}
+        return {**base, **shape, "label": stacked(_marked(title, box.break_status), details)}
     if box.kind in ("run", "outside"):
         faint = {"fillcolor": "white", "color": LINE, "style": "rounded,filled,dashed", "fontcolor": FAINT}
         return {**base, **faint, "label": stacked(escaped(title), details)}
@@ -190,8 +191,8 @@ def _variable(box: OpBox, details: tuple[str, ...]) -> dict[str, str]:
     return {"label": stacked(title, details), "penwidth": "3" if box.is_focus else "1.4", "style": "filled"}
 
 
-def _crossed(title: str, ink: str) -> str:
-    return f'<FONT COLOR="{ink}"><FONT POINT-SIZE="15"><B>{TIMES}</B></FONT> {bold(title)}</FONT>'
+def _marked(title: str, status: Status) -> str:
+    return f'<FONT COLOR="{INK[status]}"><FONT POINT-SIZE="15"><B>{SIGN[status]}</B></FONT> {bold(title)}</FONT>'
 
 
 def _arrow(arrow: OpArrow) -> dict[str, str]:

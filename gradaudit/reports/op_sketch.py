@@ -30,6 +30,7 @@ ARROW_MEANING: dict[OpArrowKind, str] = {
 }
 """What an arrow of each kind stands for, the one that is drawn first where an arrow stands for several."""
 
+_BREAKS: dict[OpArrowKind, Status] = {"blocked": "disconnected", "zero": "zero-gradient", "opaque": "opaque"}
 _ORDER = tuple(ARROW_MEANING)
 _NAMES = 24
 _TITLES = {"Placeholder": "captured value", "ReadVariableOp": "read"}
@@ -48,9 +49,15 @@ class OpBox:
     place: str
     """The layer in which it is drawn; empty for what stands outside of all."""
     tooltip: str
-    is_break: bool = False
+    break_status: Status | None = None
+    """What becomes of variables behind it, where a gradient that arrives ends there, or turns to zeros."""
     is_focus: bool = False
     holds_variables: bool = False
+
+    @property
+    def is_break(self) -> bool:
+        """Whether a gradient that arrives there ends, or turns to zeros."""
+        return self.break_status is not None
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,12 @@ class _Composition:
         self.around = around
         self.box_of = {node: node for node in view.singles}
         self.box_of.update({node: fold.key for fold in view.folds for node in fold.nodes})
-        self.breaks: set[str] = set()
-        """The nodes at which a gradient that arrives ends, or turns to zeros."""
+        self.breaks: dict[str, Status] = {}
+        """The nodes at which a gradient that arrives ends, or turns to zeros, and the status of what is behind."""
 
     def finish(self) -> OpSketch:
         arrows = self._arrows()
-        boxes = [self._single(node, is_break=node in self.breaks) for node in self.view.singles]
+        boxes = [self._single(node) for node in self.view.singles]
         boxes += [self._fold(fold) for fold in self.view.folds]
         if self.focus is not None and not boxes:
             boxes = [self._unread(self.focus)]
@@ -135,19 +142,19 @@ class _Composition:
 
     # ------------------------------------------------------------------------------------------------------ the boxes
 
-    def _single(self, node: str, *, is_break: bool) -> OpBox:
+    def _single(self, node: str) -> OpBox:
         facts = self.flows.nodes[node]
         kind = self.flows.kind(node)
         if kind == "variable":
             return self._variable(node, facts["path"])
         if kind == "op":
-            return self._op(node, is_break=is_break)
+            return self._op(node)
         weight = facts.get("weight")
         details = () if weight is None else (f"weight {weight_of(weight)}",)
         label = str(facts.get("label") or node)
         status: Status = "connected" if facts.get("term_kind", "task") == "task" else "participation-only"
         named: OpBoxKind = "objective" if kind == "objective" else "term"
-        return OpBox(node, named, label, details, status, "", f"{kind} {label}", is_break)
+        return OpBox(node, named, label, details, status, "", f"{kind} {label}", self.breaks.get(node))
 
     def _variable(self, node: str, path: str) -> OpBox:
         verdict = self.flows.verdicts.get(path)
@@ -170,7 +177,7 @@ class _Composition:
             holds_variables=True,
         )
 
-    def _op(self, node: str, *, is_break: bool) -> OpBox:
+    def _op(self, node: str) -> OpBox:
         facts = self.flows.nodes[node]
         source, output, op_type = facts.get("source"), facts.get("output"), str(facts.get("op_type"))
         op_type = _TITLES.get(op_type, op_type)
@@ -179,7 +186,9 @@ class _Composition:
         place = self.flows.place(node)
         tooltip = "\n".join(filter(None, (output and f"model output {output}", node, str(source or ""))))
         kind: OpBoxKind = "output" if output else "op"
-        return OpBox(node, kind, output or op_type, tuple(details), self.flows.status(node), place, tooltip, is_break)
+        details += ["… more next to it"] if node in self.view.cut else []
+        title, status = output or op_type, self.flows.status(node)
+        return OpBox(node, kind, title, tuple(details), status, place, tooltip, self.breaks.get(node))
 
     def _unread(self, path: str) -> OpBox:
         """A variable that no op of the step reads: the graph has no node of it."""
@@ -208,7 +217,7 @@ class _Composition:
 
     def _lone_neighbour(self, fold: Fold) -> OpBox:
         (node,) = fold.nodes
-        box = self._single(node, is_break=False)
+        box = self._single(node)
         place = last_parts(self.flows.place(node), 2)
         details = (place,) if place and box.kind in ("op", "output") else box.details
         kind = "outside" if box.kind == "op" else box.kind
@@ -244,8 +253,8 @@ class _Composition:
             for below, flow in self._below(node) if node in tails else ():
                 if below in self.box_of and (pairs is None or (node, below) in pairs):
                     kind = self._arrow(node, below, flow)
-                    if flow != "passes" and kind in ("blocked", "zero", "opaque"):
-                        self.breaks.add(node)
+                    if flow != "passes" and kind in _BREAKS:
+                        self.breaks.setdefault(node, _BREAKS[kind])
                     yield node, below, kind
 
     def _below(self, node: str) -> Iterable[tuple[str, str]]:

@@ -63,6 +63,8 @@ class View:
     """The entries of the report whose dead ends are drawn."""
     focus: str | None = None
     pairs: frozenset[tuple[str, str]] | None = None
+    cut: frozenset[str] = frozenset()
+    """What stands next to ops for which there is no room."""
     entries_left_out: int = 0
 
     def __len__(self) -> int:
@@ -118,7 +120,8 @@ def layer_view(flows: OpFlows, layer: str) -> View:
     kept = _most_important(flows, singles, OP_LIMIT - taken - len(folds))
     touching = _touching(flows, {*kept, *(node for fold in folds for node in fold.nodes)})
     beside = [fold for fold in outside if not touching.isdisjoint(fold.nodes)]
-    return View(tuple(kept), (*folds, *beside), tuple(groups))
+    cut = _touching(flows, set(singles).difference(kept)).intersection(kept)
+    return View(tuple(kept), (*folds, *beside), tuple(groups), cut=frozenset(cut))
 
 
 # ------------------------------------------------------------------------------------------------ the ways to variables
@@ -363,6 +366,7 @@ def _most_important(flows: OpFlows, nodes: list[str], room: int) -> list[str]:
     ranked += [node for node in nodes if flows.kind(node) in ("objective", "term") or flows.nodes[node].get("output")]
     ranked += [node for node in nodes if flows.kind(node) == "variable" and flows.status(node) in NEVER_LEARNS]
     ranked += [node for node in nodes if flows.kind(node) == "variable"]
+    ranked += [node for node in nodes if any(above not in known for above in flows.graph.pred[node])][:_BESIDE]
     order = dict.fromkeys(ranked or nodes[:1])
     waiting = deque(order)
     while waiting and len(order) < room:
