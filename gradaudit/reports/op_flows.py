@@ -15,10 +15,13 @@ from gradaudit.graph.gradient_graph import PASSES, PASSES_OR_OPAQUE, PASSES_OR_Z
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Group, Status, Verdict
 from gradaudit.reports.dead_ends import break_of, cause_kind
-from gradaudit.reports.wording import QUIET
+from gradaudit.reports.wording import QUIET, ordered_groups
 
 _PLUMBING = frozenset({"ReadVariableOp", "Placeholder", "Identity"})
 """Ops that hand one value on as it is: a variable's read, and what a function captures."""
+
+_GROUPS = 24
+"""Entries of the report of which more than a drawing can show need no ways."""
 
 Way = tuple[str, ...]
 
@@ -142,10 +145,9 @@ class OpFlows:
 
     @cached_property
     def ways_of_groups(self) -> tuple[Way, ...]:
-        """The ways to the first variable of each group that needs to be looked at."""
-        groups = [group for group in self.audit.groups if group.status not in QUIET]
-        firsts = [self.variables[group.variables[0]] for group in groups if group.variables[0] in self.variables]
-        return tuple(way for node in firsts for way in self.ways_to(node))
+        """The ways to the first variable of each group, of the worst alone: each costs a walk through the graph."""
+        firsts = [group.variables[0] for group in ordered_groups(self.audit) if group.variables[0] in self.variables]
+        return tuple(way for path in firsts[:_GROUPS] for way in self.ways_to(self.variables[path]))
 
     def ways_to(self, variable: str) -> tuple[Way, ...]:
         """The ways of a gradient to a variable: that of a task term as far as it goes, and that of another one."""

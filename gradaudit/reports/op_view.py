@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -91,7 +91,8 @@ def variable_view(flows: OpFlows, path: str) -> View:
 
 def whole_view(flows: OpFlows) -> View:
     """The ways to what does not learn, one for each entry of the report; where all learn, the step with its layers."""
-    groups = [group for group in ordered_groups(flows.audit) if group.variables[0] in flows.variables]
+    every = ordered_groups(flows.audit)
+    groups = [group for group in every if group.variables[0] in flows.variables]
     shown: View | None = None
     ways: list[Way] = []
     kept: dict[str, None] = {}
@@ -102,9 +103,9 @@ def whole_view(flows: OpFlows) -> View:
         wider = _view_of_ways(flows, ways, kept, {})
         if shown is not None and len(wider) + number > OP_LIMIT:
             break
-        left = len(groups) - number
+        left = len(every) - number
         shown = View(wider.singles, wider.folds, tuple(groups[:number]), pairs=wider.pairs, entries_left_out=left)
-    return layer_view(flows, "") if shown is None else shown
+    return replace(layer_view(flows, ""), entries_left_out=len(every)) if shown is None else shown
 
 
 def layer_view(flows: OpFlows, layer: str) -> View:

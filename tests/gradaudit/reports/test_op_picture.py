@@ -282,6 +282,11 @@ def test_more_broken_entries_than_fit_are_counted():
     assert "more of the report's entries: --focus VARIABLE shows one" in content.left_out[0]
 
 
+def test_an_entry_that_no_drawing_can_show_is_counted():
+    audit = drawn_audit("loss > (l) > m/head/kernel", group("disconnected", "m/lost/kernel", kind="never-read"))
+    assert sketched(audit).left_out[0] == "1 more of the report's entries: --focus VARIABLE shows one"
+
+
 def test_a_step_in_which_all_is_well_is_drawn_with_its_layers_folded():
     content = sketched(xtts_audit("comprehensive", blocks=6))
     assert {box.status for box in content.boxes} == {"connected"}
