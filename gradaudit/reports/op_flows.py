@@ -92,6 +92,10 @@ class OpFlows:
             self.graph.pred, [n for path, n in self.variables.items() if self.verdicts[path].status not in QUIET]
         )
 
+    def is_broken(self, node: str) -> bool:
+        """Whether a node is a variable that needs to be looked at."""
+        return self.kind(node) == "variable" and self.status(node) not in QUIET
+
     def edges(self, node: str) -> list[tuple[str, Flow]]:
         """What a node is made from, and what becomes of a gradient on the way there."""
         return self._edges[node]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from itertools import pairwise
 from gradaudit.graph.verdicts import Group
 from gradaudit.reports.layers import stem
 from gradaudit.reports.op_flows import OpFlows, Way
-from gradaudit.reports.wording import NEVER_LEARNS, QUIET, ordered_groups
+from gradaudit.reports.wording import NEVER_LEARNS, ordered_groups
 
 OP_LIMIT = 60
 """More boxes than this nobody reads at once."""
@@ -20,6 +21,8 @@ _CALM = 36
 """Boxes up to which layers are opened in which all is well."""
 _ALIKE = 4
 """Repeated layers that are drawn as one."""
+_SINGLES = 18
+"""Ops of a layer itself, for which there is room however many layers it holds."""
 _BREAKS = 4
 """Places at which a way is broken, beyond which no more of them matter."""
 _LONG = 18
@@ -117,11 +120,15 @@ def layer_view(flows: OpFlows, layer: str) -> View:
     taken = len(outside) + len(groups)
     scopes = _Scopes(flows, inside, layer)
     scopes.open_to(OP_LIMIT - taken, calm=_CALM - taken)
-    singles, folds = scopes.drawn()
+    singles, every = scopes.drawn()
+    folds = _worst(flows, every, OP_LIMIT - taken - min(len(singles), _SINGLES))
     kept = _most_important(flows, singles, OP_LIMIT - taken - len(folds))
     touching = _touching(flows, {*kept, *(node for fold in folds for node in fold.nodes)})
     beside = [fold for fold in outside if not touching.isdisjoint(fold.nodes)]
-    cut = _touching(flows, set(singles).difference(kept)).intersection(kept)
+    hidden = {*singles, *(node for fold in every for node in fold.nodes)}.difference(
+        kept, *(fold.nodes for fold in folds)
+    )
+    cut = _touching(flows, hidden).intersection(kept)
     return View(tuple(kept), (*folds, *beside), tuple(groups), cut=frozenset(cut))
 
 
@@ -248,14 +255,15 @@ class _Scopes:
     def open_to(self, limit: int, *, calm: int) -> None:
         """Open layers while there is room: those with what does not learn first, then those with variables."""
         count = self._size(self._layer)
-        waiting = self._closed_below(self._layer)
+        waiting = self._ranked(self._layer)
+        heapq.heapify(waiting)
         while waiting:
-            waiting.sort(key=lambda scope: (scope not in self._broken, scope not in self._trained, self._size(scope)))
-            scope = waiting.pop(0)
-            if count + self._size(scope) - 1 <= (limit if scope in self._broken else calm):
-                count += self._size(scope) - 1
+            _, _, size, scope = heapq.heappop(waiting)
+            if count + size - 1 <= (limit if scope in self._broken else calm):
+                count += size - 1
                 self._opened.add(scope)
-                waiting += self._closed_below(scope)
+                for below in self._ranked(scope):
+                    heapq.heappush(waiting, below)
 
     def drawn(self) -> tuple[list[str], list[Fold]]:
         """The nodes that stand by themselves, and the closed layers."""
@@ -276,8 +284,10 @@ class _Scopes:
         inner = self._inner[scope]
         return self._own[scope] + len({self._runs.get(below, (below,)) for below in inner})
 
-    def _closed_below(self, scope: str) -> list[str]:
-        return [below for below in self._inner[scope] if below not in self._runs]
+    def _ranked(self, scope: str) -> list[tuple[bool, bool, int, str]]:
+        """The layers right below one that may be opened, each with what says which is opened first."""
+        alone = [below for below in self._inner[scope] if below not in self._runs]
+        return [(each not in self._broken, each not in self._trained, self._size(each), each) for each in alone]
 
     def _repeated(self, above: str) -> list[tuple[str, ...]]:
         """The layers in a layer, several as a run, that are the same but for their number and in which all is well."""
@@ -290,7 +300,7 @@ class _Scopes:
     def _holding(self, *, broken: bool) -> set[str]:
         """The layers with a variable, or with one that does not learn, in them."""
         nodes = [node for node in self._places if self._flows.kind(node) == "variable"]
-        found = [node for node in nodes if not broken or self._flows.status(node) not in QUIET]
+        found = [node for node in nodes if not broken or self._flows.is_broken(node)]
         return {scope for node in found for scope in _upwards(self._places[node], self._layer)}
 
 
@@ -378,6 +388,15 @@ def _most_important(flows: OpFlows, nodes: list[str], room: int) -> list[str]:
         waiting.extend(fresh)
     kept = set(list(order)[:room])
     return [node for node in nodes if node in kept]
+
+
+def _worst(flows: OpFlows, folds: list[Fold], room: int) -> list[Fold]:
+    """As many layers as there is room for: those with what does not learn first."""
+    if len(folds) <= room:
+        return folds
+    broken = [fold for fold in folds if any(map(flows.is_broken, fold.nodes))]
+    kept = {fold.key for fold in (broken + [fold for fold in folds if fold not in broken])[:room]}
+    return [fold for fold in folds if fold.key in kept]
 
 
 def _touching(flows: OpFlows, drawn: set[str]) -> set[str]:

@@ -251,6 +251,18 @@ def test_however_many_ops_stand_in_one_layer_a_person_can_read_the_drawing(ops: 
         assert any("… more next to it" in box.details for box in content.boxes)
 
 
+def test_a_layer_of_many_layers_is_drawn_with_those_that_do_not_learn():
+    names = ["".join(chr(97 + int(digit)) for digit in f"{number:03}") for number in range(300)]
+    lines = [f"loss > (l) > Add@m > A@m/{name} > B@m/{name} > m/{name}/w" for name in names]
+    dead = f"m/{names[250]}/w"
+    audit = drawn_audit("\n".join(lines), group("disconnected", dead, kind="blocked"))
+    content = sketched(audit, around="m")
+    assert 40 < len(content.boxes) <= OP_LIMIT
+    assert f"m/{names[250]}" in {place for box in content.boxes for place in (box.place, f"{box.place}/{box.title}")}
+    assert content.left_out[0].endswith("layers: --around LAYER shows one")
+    assert box(content, "Add").details == ("… more next to it",)
+
+
 def test_a_layer_with_more_neighbours_than_a_drawing_holds_is_drawn_with_some():
     lines = [f"loss > (l) > Op{number}@out{'x' * number} > Add@m/hub" for number in range(100)]
     content = sketched(drawn_audit("\n".join(lines) + "\nAdd@m/hub > m/hub/w"), around="m/hub")
