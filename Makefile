@@ -24,6 +24,8 @@ format_reports = gradaudit trace --config xtts/configs/seed.toml --scenario mini
 # Times, and the software that the audit ran on.
 varying := -I '^Traced in ' -I '^Picture: ' -I '^ *"\(build\|trace\|analyse\|keras\|numpy\|python\|tensorflow\)":' -I ' time="'
 left_out := -x '*.json' -x '*.md' -x '*.sarif' -x '*.xml' -x '*.html' -x '*.csv' -x '*.png' -x '*.dot'
+seed_graph := gradaudit graph --config xtts/configs/seed.toml --scenario minimal-unpatched \
+    --focus xtts/mel_decoder/pitch_projection/kernel --output
 
 # Bytecode is wanted however the machine is set up: without it TensorFlow's import alone takes three times as long.
 export PYTHONDONTWRITEBYTECODE =
@@ -73,6 +75,7 @@ drift: setup
 	$(bin)/python docs/generate.py --check
 	@rm -rf build/reports
 	@$(bin)/$(seed_reports) build/reports/seed >/dev/null
+	@$(bin)/$(seed_graph) build/reports/seed/pitch-kernel.svg
 	@diff -r $(varying) $(left_out) reports/seed build/reports/seed || { \
 	    echo "reports/seed is out of date: run make reports docs" >&2; exit 1; }
 	@$(bin)/$(call format_reports,build/reports/formats)
@@ -100,6 +103,7 @@ docs: setup
 reports: setup
 	rm -rf reports/seed
 	$(bin)/$(seed_reports) reports/seed
+	$(bin)/$(seed_graph) reports/seed/pitch-kernel.svg
 	rm -rf reports/formats
 	$(bin)/$(call format_reports,reports/formats)
 

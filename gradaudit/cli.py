@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gradaudit.config import Plan
     from gradaudit.gating import Gate
     from gradaudit.graph.report import Audit, Report
+    from gradaudit.reports.graph_report import GraphRequest
 
 COULD_NOT_AUDIT = 2
 DEBUG = "GRADAUDIT_DEBUG"
@@ -424,6 +425,145 @@ def diff(old: Path, new: Path, form: str, output: Path | None) -> int:
     return 1 if found.fails else 0
 
 
+_DRAWINGS = ("dot", "svg", "png", "pdf")
+_GRAPH_FORMATS = (*_DRAWINGS, "graphml", "json")
+
+
+@main.command()
+@_of_every_audit
+@click.option(
+    "--level",
+    type=click.Choice(["layer", "op"]),
+    help="Layers, or the ops on the ways to what does not learn.  [default: layer; op with --focus or --around]",
+)
+@click.option(
+    "--focus",
+    metavar="VARIABLE",
+    help="The ops on the way from the loss to a variable, where it ends, and what is next to it: a path, the end of "
+    "one, or a glob.",
+)
+@click.option("--around", metavar="LAYER", help="The ops in a layer and next to it: a path, the end of one, or a glob.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_GRAPH_FORMATS),
+    help="graphml and json hold the whole graph, op by op, for other tools.  [default: what FILE ends in, or dot]",
+)
+@click.option(
+    "--output",
+    type=_A_FILE,
+    metavar="FILE|DIR",
+    help="Write it there, not to standard output; into a folder, with a file for each scenario.",
+)
+def graph(
+    subject: str | None,
+    config: Path | None,
+    scenarios: tuple[str, ...],
+    overrides: tuple[str, ...],
+    level: Literal["layer", "op"] | None,
+    focus: str | None,
+    around: str | None,
+    form: str | None,
+    output: Path | None,
+) -> int:
+    """Draw the gradient graph of a train step, or write it for other tools.
+
+    What a drawing of ops leaves out it says, in the drawing and on standard error.
+
+    SUBJECT and --config are as for trace. The exit status is 0 when all is drawn, whatever the verdicts are, and 2 when
+    something is not.
+    """
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+
+    written_as = form or _form_of(output)
+    _require_consistent(written_as, level, focus, around)
+    runs = _runs(subject, config, scenarios, overrides, ())
+    files = _graph_files(runs, output, written_as)
+    require_tensorflow()
+    quiet_tensorflow()
+    from gradaudit.reports.graph_report import GraphRequest
+
+    chosen = level or ("layer" if focus is None and around is None else "op")
+    request = GraphRequest(written_as, chosen, focus, around)
+    with _standard_output_kept_clean(), _progress() as show:
+        outcomes = [_graph_of(run, request, show) for run in runs]
+    for file, content in zip(files, outcomes, strict=True):
+        if content is not None:
+            _put(content, file)
+    return COULD_NOT_AUDIT if None in outcomes else 0
+
+
+def _form_of(output: Path | None) -> str:
+    """The format that the name of a file asks for."""
+    ending = "" if output is None or output.is_dir() else output.suffix.removeprefix(".").lower()
+    if ending and ending not in _GRAPH_FORMATS:
+        raise click.UsageError(
+            f"{output} ends in none of {', '.join(_GRAPH_FORMATS)}: name another file, or say --format."
+        )
+    return ending or "dot"
+
+
+def _require_consistent(form: str, level: str | None, focus: str | None, around: str | None) -> None:
+    if focus is not None and around is not None:
+        raise click.UsageError("--focus and --around are two drawings: give one of them.")
+    if level == "layer" and (focus is not None or around is not None):
+        raise click.UsageError("--focus and --around draw ops: leave --level out, or say --level op.")
+    if form not in _DRAWINGS and (level is not None or focus is not None or around is not None):
+        raise click.UsageError(
+            f"--format {form} holds the whole graph: --level, --focus and --around are for {', '.join(_DRAWINGS)}."
+        )
+
+
+def _graph_files(runs: Sequence[_Run], output: Path | None, form: str) -> list[Path | None]:
+    """Where to write the graph of each run; None is standard output."""
+    from gradaudit.output import file_names, require_file, require_folder
+
+    is_folder = output is not None and (output.is_dir() or len(runs) > 1 and not output.suffix)
+    if len(runs) > 1 and not is_folder:
+        names = ", ".join(run.name for run in runs)
+        raise click.UsageError(
+            f"One file holds one graph, and there are {len(runs)} scenarios: {names}. "
+            "Name one with --scenario, or a folder with --output."
+        )
+    if output is None:
+        if form in ("png", "pdf") and sys.stdout is not None and sys.stdout.isatty():
+            raise click.UsageError(f"A terminal cannot show {form}: name a file with --output, or write to a pipe.")
+        return [None]
+    if is_folder:
+        require_folder(output)
+        return [output / f"{stem}.{form}" for stem in file_names([run.name for run in runs])]
+    require_file(output)
+    return [output]
+
+
+def _graph_of(run: _Run, request: GraphRequest, show: Callable[[str, str], None]) -> bytes | None:
+    """Audit and draw, or say why that cannot be: the others go on."""
+    from gradaudit.reports.graph_report import render_graph
+
+    audit = _attempt(run, show)
+    if audit is None:
+        return None
+    show(run.name, "draw")
+    try:
+        file = render_graph(audit, request)
+    except Exception as error:  # noqa: BLE001  # nor may one drawing's crash take the others along
+        _refuse(_prefix(run) + _explanation(error))
+        _show_traceback(error)
+        return None
+    for clause in file.left_out:
+        _say(f"{_prefix(run)}… {clause}")
+    return file.content
+
+
+def _put(content: bytes, file: Path | None) -> None:
+    from gradaudit.output import write_file
+
+    if file is None:
+        _print_bytes(content)
+    else:
+        write_file(file, content)
+
+
 # ---------------------------------------------------------------------------------------------------- what is asked for
 
 
@@ -727,9 +867,25 @@ def _print(text: str) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding does not know is no reason to lose the report.
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
+    with _readers_may_leave():
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _print_bytes(content: bytes) -> None:
+    """Write to standard output what a program reads, byte by byte."""
+    if sys.stdout is None:
+        raise OutputError("Standard output is closed: name a file with --output.")
+    with _readers_may_leave():
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Let nothing come of it that a reader of standard output has seen enough; what else goes wrong there is told."""
+    try:
+        yield
     except BrokenPipeError:
         # Python flushes once more when it ends, and would complain of the same pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -162,12 +162,12 @@ class _Shapes:
     def number(self, scope: _Scope) -> int:
         if scope not in self._known:
             own = tuple((verdict.path.rpartition("/")[2], verdict.shape, verdict.status) for verdict in scope.own)
-            children = tuple((_stem(child.name), self.number(child)) for child in scope.children.values())
+            children = tuple((stem(child.name), self.number(child)) for child in scope.children.values())
             self._known[scope] = self._numbers.setdefault((own, children), len(self._numbers))
         return self._known[scope]
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     """A layer's name without its number: `block_3` and `block` are `block`."""
     return re.sub(r"_?\d+$", "", name)
 
@@ -176,7 +176,7 @@ def _merge_repeated(scope: _Scope, shapes: _Shapes) -> None:
     """Makes one scope of three or more broken neighbours that are the same but for their number."""
     alike: dict[tuple[str, int], list[_Scope]] = {}
     for child in scope.children.values():
-        key = (_stem(child.name), shapes.number(child)) if child.is_broken else (child.name, -1)
+        key = (stem(child.name), shapes.number(child)) if child.is_broken else (child.name, -1)
         alike.setdefault(key, []).append(child)
     scope.children = {}
     for members in alike.values():

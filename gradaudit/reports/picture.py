@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from gradaudit.errors import OutputError
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Status
 from gradaudit.reports import wording
+from gradaudit.reports.graphviz_text import DARK, FAINT, FONT, GREY, LINE, TITLE, bold, escaped, node_name, stacked, tip
 from gradaudit.reports.inert import inert, shorten
 from gradaudit.reports.layers import LayerBox, Row, status_counts
 from gradaudit.reports.sketch import Arrow, Mark, Sketch, sketch
@@ -57,13 +56,8 @@ SIGN: dict[Status, str] = {
 }
 """The mark of each status, for those who cannot go by colour."""
 
-_FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"
-_DARK = "#22282e"
-_FAINT = "#5f6b76"
-_GREY = "#9aa4ad"
-_LINE = "#c3cad1"
 _PALE = "#dd9272"
-_TITLE = 26
+_TITLE_LINE = 110
 _ROWS = 6
 _LEGEND_ITEMS = 4
 _NAMES = 24
@@ -74,19 +68,19 @@ def draw(audit: Audit) -> str:
     content = sketch(audit)
     drawing = graphviz.Digraph("gradaudit", strict=True)
     drawing.attr("graph", **_graph_attributes(audit, content))
-    drawing.attr("node", fontname=_FONT, fontsize="11", shape="box", style="filled", margin="0.12,0.06", height="0.3")
-    drawing.attr("edge", fontname=_FONT, fontsize="9", arrowsize="0.7", color=_GREY)
+    drawing.attr("node", fontname=FONT, fontsize="11", shape="box", style="filled", margin="0.12,0.06", height="0.3")
+    drawing.attr("edge", fontname=FONT, fontsize="9", arrowsize="0.7", color=GREY)
     _draw_marks(drawing, content)
     _draw_boxes(drawing, content)
     inks = {mark.key: INK[mark.status] for mark in content.marks if mark.kind in ("break", "end")}
     for arrow in content.arrows:
         broken = inks.get(arrow.tail) or inks.get(arrow.head) or INK["disconnected"]
-        drawing.edge(_name(arrow.tail), _name(arrow.head), **_arrow(arrow, broken))
+        drawing.edge(node_name(arrow.tail), node_name(arrow.head), **_arrow(arrow, broken))
     _hang_loose_boxes(drawing, content)
     return str(drawing.source)
 
 
-def render_picture(dot: str, image_format: Literal["svg", "png"]) -> bytes:
+def render_picture(dot: str, image_format: Literal["svg", "png", "pdf"]) -> bytes:
     """The DOT text as a picture, laid out by the Graphviz that pygraphviz brings along."""
     import pygraphviz  # only here: it loads a large library, which no other report needs
 
@@ -116,12 +110,12 @@ def _graph_attributes(audit: Audit, content: Sketch) -> dict[str, str]:
     return {
         "rankdir": "TB",
         "bgcolor": "white",
-        "fontname": _FONT,
+        "fontname": FONT,
         "fontsize": "12",
         "label": _label(audit, content),
         "labelloc": "t",
         "labeljust": "l",
-        "tooltip": _tip(wording.title(audit)),
+        "tooltip": tip(wording.title(audit)),
         "nodesep": "0.22",
         "ranksep": "0.42",
         "pad": "0.25",
@@ -139,12 +133,12 @@ def _label(audit: Audit, content: Sketch) -> str:
     worst = statuses[0] if statuses else "connected"
     items = [*(_meaning(status) for status in statuses), *_legend_lines(content)]
     ink = INK["connected"] if worst in wording.QUIET else INK[worst]
-    headline = f'<FONT POINT-SIZE="20" COLOR="{ink}"><B>{_text(wording.headline(audit))}</B></FONT>'
-    scenario = f'<FONT COLOR="{_FAINT}">{_text(wording.title(audit))}</FONT>'
+    headline = f'<FONT POINT-SIZE="20" COLOR="{ink}"><B>{escaped(wording.headline(audit))}</B></FONT>'
+    scenario = f'<FONT COLOR="{FAINT}">{escaped(shorten(inert(wording.title(audit)), _TITLE_LINE))}</FONT>'
     legend = ["     ".join(items[start : start + _LEGEND_ITEMS]) for start in range(0, len(items), _LEGEND_ITEMS)]
     rows = [headline, scenario, *legend]
     if content.left_out:
-        rows.append(f"Left out: {_text(', '.join(content.left_out))}")
+        rows.append(f"Left out: {escaped(', '.join(content.left_out))}")
     cells = "".join(f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows)
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">{cells}</TABLE>>'
 
@@ -171,25 +165,25 @@ def _draw_marks(drawing: graphviz.Digraph, content: Sketch) -> None:
             level.attr(rank="same")
             for mark in content.marks:
                 if mark.kind in kinds:
-                    level.node(_name(mark.key), **_mark(mark))
+                    level.node(node_name(mark.key), **_mark(mark))
     for mark in content.marks:
         if mark.kind == "break":
-            drawing.node(_name(mark.key), **_mark(mark))
+            drawing.node(node_name(mark.key), **_mark(mark))
 
 
 def _mark(mark: Mark) -> dict[str, str]:
     ink, paper = INK[mark.status], PAPER[mark.status]
-    base = {"tooltip": _tip(mark.tooltip or mark.title), "color": ink, "fillcolor": paper, "fontcolor": _DARK}
-    title = _bold(mark.title)
+    base = {"tooltip": tip(mark.tooltip or mark.title), "color": ink, "fillcolor": paper, "fontcolor": DARK}
+    title = bold(mark.title)
     if mark.kind == "objective":
-        return {**base, "label": f"<{title}>", "shape": "ellipse", "fillcolor": _DARK, "fontcolor": "white"}
+        return {**base, "label": f"<{title}>", "shape": "ellipse", "fillcolor": DARK, "fontcolor": "white"}
     if mark.kind == "term":
         style = "rounded,filled" if mark.status == "connected" else "rounded,filled,dashed"
-        return {**base, "label": _lines(title, mark.details), "style": style, "penwidth": "1.4"}
+        return {**base, "label": stacked(title, mark.details), "style": style, "penwidth": "1.4"}
     if mark.kind == "output":
         style = "rounded,filled" if mark.status in wording.QUIET else "rounded,filled,bold"
-        return {**base, "label": f"<{_text(shorten(inert(mark.title), _TITLE))}>", "style": style}
-    label = _lines(f'<FONT COLOR="{ink}"><FONT POINT-SIZE="15"><B>{TIMES}</B></FONT> {title}</FONT>', mark.details)
+        return {**base, "label": f"<{escaped(shorten(inert(mark.title), TITLE))}>", "style": style}
+    label = stacked(f'<FONT COLOR="{ink}"><FONT POINT-SIZE="15"><B>{TIMES}</B></FONT> {title}</FONT>', mark.details)
     if mark.kind == "end":
         return {**base, "label": label, "fillcolor": "white", "color": "white", "margin": "0.02,0.02"}
     return {**base, "label": label, "shape": "octagon", "fillcolor": "white", "penwidth": "2", "margin": "0.02,0.02"}
@@ -202,21 +196,21 @@ def _draw_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
     for module, boxes in modules.items():
         if module is None or len(boxes) == 1:
             for box in boxes:
-                drawing.node(_name(box.key), **_box(box, module))
+                drawing.node(node_name(box.key), **_box(box, module))
             continue
-        with drawing.subgraph(name=f"cluster_{module}") as cluster:
+        with drawing.subgraph(name=f"cluster_{node_name(module)}") as cluster:
             cluster.attr(
-                label=f"<{_bold(module)}>",
+                label=f"<{bold(module)}>",
                 style="rounded,filled",
                 fillcolor="#fbfcfd",
-                color=_LINE,
-                fontcolor=_FAINT,
+                color=LINE,
+                fontcolor=FAINT,
                 labeljust="l",
                 labelloc="b",
                 margin="10",
             )
             for box in boxes:
-                cluster.node(_name(box.key), **_box(box, None))
+                cluster.node(node_name(box.key), **_box(box, None))
 
 
 def _hang_loose_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
@@ -225,18 +219,18 @@ def _hang_loose_boxes(drawing: graphviz.Digraph, content: Sketch) -> None:
     objective = next((mark.key for mark in content.marks if mark.kind == "objective"), None)
     for box in content.boxes:
         if objective is not None and box.key not in joined:
-            drawing.edge(_name(objective), _name(box.key), style="invis", minlen="3")
+            drawing.edge(node_name(objective), node_name(box.key), style="invis", minlen="3")
 
 
 def _box(box: LayerBox, module: str | None) -> dict[str, str]:
     title = box.title if module is None else f"{module}/{box.title}"
-    base = {"tooltip": _tip(_whole_names(box)), "fillcolor": PAPER[box.status], "color": INK[box.status]}
+    base = {"tooltip": tip(_whole_names(box)), "fillcolor": PAPER[box.status], "color": INK[box.status]}
     if box.is_quiet:
         count = wording.counted(len(box.variables), "frozen variable" if box.status == "frozen" else "variable")
         frozen = sum(1 for verdict in box.variables if verdict.status == "frozen")
         count += f", {frozen} frozen" if 0 < frozen < len(box.variables) else ""
-        label = _lines(_bold(title), (f"{SIGN[box.status]} {count}",))
-        return {**base, "label": label, "style": "rounded,filled", "color": _LINE, "fontcolor": _FAINT}
+        label = stacked(bold(title), (f"{SIGN[box.status]} {count}",))
+        return {**base, "label": label, "style": "rounded,filled", "color": LINE, "fontcolor": FAINT}
     return {**base, "label": _broken_label(box, title), "shape": "plain"}
 
 
@@ -258,12 +252,12 @@ def _broken_label(box: LayerBox, title: str) -> str:
     rows = box.rows() if box.is_open else ()
     lines = "".join(_row(row) for row in rows[:_ROWS])
     if not box.is_open:
-        lines = f'<TR><TD COLSPAN="3">{_text(status_counts(box.variables))}</TD></TR>'
+        lines = f'<TR><TD COLSPAN="3">{escaped(status_counts(box.variables))}</TD></TR>'
     elif len(rows) > _ROWS:
         lines += f'<TR><TD COLSPAN="3">… {len(rows) - _ROWS} more</TD></TR>'
     return (
         f'<<TABLE BORDER="2" COLOR="{ink}" BGCOLOR="{paper}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">'
-        f'<TR><TD COLSPAN="3" BGCOLOR="{ink}"> <FONT COLOR="white">{_bold(title)}</FONT> </TD></TR>{lines}</TABLE>>'
+        f'<TR><TD COLSPAN="3" BGCOLOR="{ink}"> <FONT COLOR="white">{bold(title)}</FONT> </TD></TR>{lines}</TABLE>>'
     )
 
 
@@ -273,8 +267,8 @@ def _row(row: Row) -> str:
     several = f"{len(row.paths)}{TIMES}  " if len(row.paths) > 1 else ""
     return (
         f'<TR><TD><FONT COLOR="{ink}"><B>{SIGN[row.status]}</B></FONT></TD>'
-        f'<TD ALIGN="LEFT">{_text(shorten(row.name, _TITLE))}</TD>'
-        f'<TD ALIGN="RIGHT"><FONT COLOR="{_FAINT}" POINT-SIZE="9">{several}{shape}</FONT></TD></TR>'
+        f'<TD ALIGN="LEFT">{escaped(shorten(row.name, TITLE))}</TD>'
+        f'<TD ALIGN="RIGHT"><FONT COLOR="{FAINT}" POINT-SIZE="9">{several}{shape}</FONT></TD></TR>'
     )
 
 
@@ -288,34 +282,4 @@ def _arrow(arrow: Arrow, broken: str) -> dict[str, str]:
     if arrow.kind == "participation":
         style = {"color": INK["participation-only"], "style": "dashed", "penwidth": "1.4"}
         return {**style, "tooltip": "gradient of a participation term or penalty"}
-    return {"color": _GREY, "penwidth": "1.2", "tooltip": "gradient"}
-
-
-def _name(key: str) -> str:
-    """The key as a DOT identifier: a colon would name a port, and a backslash start an escape."""
-    return inert(key).replace("\\", "/").replace(":", " ")
-
-
-def _lines(title: str, details: tuple[str, ...]) -> str:
-    """A label of a title and smaller lines below it, as a table: mere line breaks crowd the smaller lines."""
-    rows = "".join(
-        f'<TR><TD><FONT POINT-SIZE="9.5" COLOR="{_FAINT}">{_text(detail)}</FONT></TD></TR>' for detail in details
-    )
-    return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD> {title} </TD></TR>{rows}</TABLE>>'
-
-
-def _tip(text: str) -> str:
-    """Text from outside as a tooltip: several lines stay so, a backslash is one, and <...> is no markup."""
-    escaped: str = graphviz.escape("\n".join(inert(line) for line in text.split("\n")))
-    return escaped
-
-
-def _bold(text: str) -> str:
-    return f"<B>{_text(shorten(inert(text), _TITLE))}</B>"
-
-
-def _text(text: str) -> str:
-    """Text from outside, inert and escaped for Graphviz's HTML-like labels, where an empty one is a syntax error."""
-    escaped = html.escape(inert(text))
-    # Graphviz puts the node's name for a backslash and N even here, and so on; a tag keeps the two apart.
-    return re.sub(r"\\([EGHLNT])", r"\\<FONT>\1</FONT>", escaped) or " "
+    return {"color": GREY, "penwidth": "1.2", "tooltip": "gradient"}
