@@ -29,6 +29,7 @@ from gradaudit.measuring import BuiltSubject, measured
 from gradaudit.probing import FAILS, probed
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
+from gradaudit.tracing.called_models import CalledModels
 from gradaudit.tracing.gradient_calls import GradientCall
 from gradaudit.tracing.making import Made, watched_making
 from gradaudit.tracing.optimizers import optimizer_facts, optimizer_name
@@ -351,17 +352,18 @@ class _Attempt:
 
     def _suggestion(self, subject: Subject, step: _Analysed, covered: Coverage) -> Suggestion:
         outputs = step.trace.origins.outputs
-        model = subject.model
+        models = CalledModels(step.trace.origins, subject.model)
+        known = {node: known.variable for known, node in step.opening.variables.with_nodes()}
+        lacking = {f.node: v for f, v in zip(step.facts, step.verdicts, strict=True) if v.path in covered.uncovered}
+        idle = models.idle([(verdict.path, known[node]) for node, verdict in lacking.items()], list(known.values()))
         return suggestion(
             step.opening.graph,
             step.objectives,
-            {f.node: v for f, v in zip(step.facts, step.verdicts, strict=True) if v.path in covered.uncovered},
-            {output.name: Access(output.model, output.access, output.tensor.dtype.name) for output in outputs},
+            lacking,
+            {each.name: Access(models.name(each.model), each.access, each.tensor.dtype.name) for each in outputs},
             self.participation_scopes[0],
-            Step(
-                models=tuple(dict.fromkeys(output.model for output in outputs)) if model is None else (model.name,),
-                is_compiled=subject.is_of_keras,
-            ),
+            Step(models.told(), subject.is_of_keras, idle),
+            {loss.name: _dtype(call) for loss, call in zip(step.objectives, step.calls, strict=True)},
         )
 
     def _objective(self, opening: Opening, call: GradientCall, position: int) -> ObjectiveFacts:
@@ -400,6 +402,11 @@ class _Attempt:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+
+
+def _dtype(call: GradientCall) -> str:
+    """The type of what is differentiated."""
+    return next((str(target.dtype.name) for target in call.targets), "float32")
 
 
 def _costs(

@@ -16,6 +16,44 @@ WEIGHT = "1e-6"
 
 
 @dataclass(frozen=True)
+class CalledModel:
+    """A model or layer that a step calls by itself, and what code may call it.
+
+    `is_whole` says that it is a functional model, which has its variables as soon as it is made.
+    """
+
+    name: str
+    is_whole: bool
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A variable that never learns: `path` in the report, and `name` in Python, as its path or name there.
+
+    `owner` is the name of the model that has it, None of a variable that is in none; `is_alike` says that another
+    variable beside it has the same name.
+    """
+
+    path: str
+    name: str
+    owner: str | None
+    is_alike: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known of a step, for code that changes it.
+
+    `is_compiled` says that Keras gives it to every compiled model, so that the loss is differentiated in no code of the
+    user's; `idle` are the variables that never learn.
+    """
+
+    models: tuple[CalledModel, ...]
+    is_compiled: bool
+    idle: tuple[Idle, ...] = ()
+
+
+@dataclass(frozen=True)
 class Access:
     """How Python gets at a model output: `access`, such as `["pitch"]`, of what a call of `model` returned."""
 
@@ -28,13 +66,15 @@ class Access:
 class SuggestedOutput:
     """A model output whose participation would cover `covers`, of which no output before it has any.
 
-    `losses` are the names of those that are differentiated where it is recorded.
+    `losses` are the names of those that are differentiated where it is recorded; `is_other` says that one of them is of
+    another type than the output.
     """
 
     name: str
     covers: tuple[str, ...]
     found_at: Access
     losses: tuple[str, ...]
+    is_other: bool = False
 
     @property
     def term(self) -> str:
@@ -42,18 +82,6 @@ class SuggestedOutput:
         is_name = self.name.isascii() and self.name.isidentifier() and not keyword.iskeyword(self.name)
         name = self.name if is_name else f"output({json.dumps(self.name, ensure_ascii=False)})"
         return f"{WEIGHT} * mean(square({name}))"
-
-
-@dataclass(frozen=True)
-class Step:
-    """What is known of a step, for code that changes it.
-
-    `models` are the names of what it calls. `is_compiled` says that Keras gives it to every compiled model, so that the
-    loss is differentiated in no code of the user's.
-    """
-
-    models: tuple[str, ...]
-    is_compiled: bool
 
 
 @dataclass(frozen=True)
@@ -87,6 +115,7 @@ def suggestion(
     places: Mapping[str, Access],
     scope: str,
     step: Step,
+    dtypes: Mapping[str, str],
 ) -> Suggestion:
     """The smallest set of named outputs from which a gradient gets to every variable that any of them gets one to.
 
@@ -97,6 +126,7 @@ def suggestion(
         places: where Python finds each output.
         scope: the name scope that tells a participation term.
         step: what is known of the step.
+        dtypes: the type of each loss.
     """
     losses = [objective for objective in objectives if not objective.is_inner]
     nodes: dict[str, list[str]] = {}
@@ -111,7 +141,8 @@ def suggestion(
     for name in chosen:
         paths = tuple(verdict.path for verdict in lacking.values() if verdict.path in covered[name] - told)
         told |= covered[name]
-        outputs.append(SuggestedOutput(name, paths, places[name], tuple(reached[name])))
+        is_other = any(dtypes[loss] != places[name].dtype for loss in reached[name])
+        outputs.append(SuggestedOutput(name, paths, places[name], tuple(reached[name]), is_other))
     asked = frozenset().union(*(loss.asked for loss in losses))
     beyond = {v.path: _reason(v, node in asked) for node, v in lacking.items() if v.path not in told}
     return Suggestion(tuple(outputs), beyond, scope, step)

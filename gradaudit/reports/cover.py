@@ -15,6 +15,7 @@ from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.reports import wording
 from gradaudit.reports.console import WIDEST, card, printed
+from gradaudit.reports.cures import cures
 from gradaudit.reports.inert import inert
 from gradaudit.reports.terminal import cost_cards, group_entry, heading, place
 
@@ -180,7 +181,7 @@ def _suggestion(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
 
 
 def _cures(audit: Audit, found: Suggestion) -> Iterator[RenderableType]:
-    for title, lines in wording.cures(audit, found):
+    for title, lines in cures(audit, found):
         yield Text()
         yield Text(title, "title")
         # Code is to be copied: its lines stay whole, however narrow the terminal.

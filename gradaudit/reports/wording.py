@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.report import Audit
 from gradaudit.graph.scenarios import ScenarioRow
-from gradaudit.graph.suggestion import WEIGHT, Step, SuggestedOutput, Suggestion
 from gradaudit.graph.verdicts import STATUSES, Block, Finding, Group, Source, Status, Suppression, Term, Verdict
 
 NEVER_LEARNS: tuple[Status, ...] = ("disconnected", "zero-gradient", "untracked", "not-updated")
@@ -192,91 +190,6 @@ def by_layer(paths: Sequence[str], limit: int) -> tuple[str, ...]:
         left = sum(len(names) for names in list(layers.values())[limit - 1 :])
         lines[limit - 1 :] = [f"{left} more variables"]
     return tuple(lines)
-
-
-def cures(audit: Audit, found: Suggestion) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Pieces of code for what no task term trains: give targets, freeze, or participate."""
-    freeze = "Freeze the variables: no gradient, no optimizer slots, no drift", _freezing(audit, found.step)
-    if not found.outputs:
-        return (freeze,)
-    target = "Give the outputs targets, so that their layers learn", tuple(_giving_targets(audit, found))
-    title = "Let the outputs participate, which silences the warning and is no training"
-    if found.step.is_compiled:
-        # A step that Keras gives has no line of the user's to which a term could be added.
-        return target, freeze, (f"{title} (in the model's class)", tuple(_overriding(audit, found)))
-    return target, freeze, (title, tuple(_participating(audit, found)))
-
-
-def _freezing(audit: Audit, step: Step) -> tuple[str, ...]:
-    listed = ("never_learn = (", *(f"    {_quoted(path)}," for path in audit.coverage.uncovered), ")")
-    if not step.models:
-        return (
-            *listed,
-            "# what tape.gradient and the optimizer get",
-            'variables = [each for each in variables if each.name.removesuffix(":0") not in never_learn]',
-        )
-    models = [f"{model}.trainable_variables" for model in _called(step.models).values()]
-    every = models[0] if len(models) == 1 else f"({', '.join(f'*{model}' for model in models)})"
-    return (
-        *listed,
-        *(("# before model.compile",) if step.is_compiled else ()),
-        f"for variable in {every}:",
-        "    if variable.path in never_learn:",
-        "        variable.trainable = False",
-    )
-
-
-def _giving_targets(audit: Audit, found: Suggestion) -> Iterator[str]:
-    if found.step.is_compiled:
-        yield "# losses: what compile gets as loss, by output; targets: what fit gets as y, likewise"
-        for output in found.outputs:
-            yield f"losses{output.found_at.access} = loss_fn"
-            yield f"targets{output.found_at.access} = target_values"
-        return
-    for output, value in _values(found):
-        yield f"loss += loss_fn(targets[{_quoted(output.name)}], {value}){_which_loss(audit, output)}"
-
-
-def _participating(audit: Audit, found: Suggestion, returned: str = "outputs") -> Iterator[str]:
-    yield f"with tf.name_scope({_quoted(found.scope)}):"
-    for output, value in _values(found, returned):
-        cast = value if output.found_at.dtype == "float32" else f"tf.cast({value}, loss.dtype)"
-        yield f"    loss += {WEIGHT} * tf.reduce_mean(tf.square({cast})){_which_loss(audit, output)}"
-
-
-def _overriding(audit: Audit, found: Suggestion) -> Iterator[str]:
-    yield "def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):"
-    yield "    loss = super().compute_loss(x, y, y_pred, sample_weight, training)"
-    for line in _participating(audit, found, "y_pred"):
-        yield f"    {line}"
-    yield "    return loss"
-
-
-def _values(found: Suggestion, returned: str = "outputs") -> Iterator[tuple[SuggestedOutput, str]]:
-    """The suggested outputs as expressions, of what the model `returned`, or each of the models."""
-    called = _called([output.found_at.model for output in found.outputs])
-    for output in found.outputs:
-        model = f"{called[output.found_at.model]}_" if len(called) > 1 else ""
-        yield output, f"{model}{returned}{output.found_at.access}"
-
-
-def _called(models: Iterable[str]) -> dict[str, str]:
-    """What code calls the models: `model` if there is one, else each by its name."""
-    names = list(dict.fromkeys(models))
-    return {name: re.sub(r"\W", "_", name) for name in names} if len(names) > 1 else dict.fromkeys(names, "model")
-
-
-def _which_loss(audit: Audit, output: SuggestedOutput) -> str:
-    """A comment that tells the loss, where several are differentiated."""
-    if len(audit.objectives) == 1:
-        return ""
-    lines = [str(loss.source or loss.name) for loss in audit.objectives if loss.name in output.losses]
-    return f"  # the loss of {' and '.join(lines)}"
-
-
-def _quoted(text: str) -> str:
-    """A string as Python writes it."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def terms_of(audit: Audit) -> tuple[Term, ...]:

@@ -31,13 +31,13 @@ class Origin:
 class ModelOutput:
     """A tensor that an outermost Keras call returned, by the name under which the user knows it.
 
-    `model` is the name of what was called, and `access` how Python gets the tensor from what the call returned, such as
-    `["pitch"]` or `[0].logits`; empty if the call returned it alone.
+    `model` is what was called, and `access` how Python gets the tensor from what the call returned, such as `["pitch"]`
+    or `[0].logits`; empty if the call returned it alone.
     """
 
     name: str
     tensor: Any
-    model: str
+    model: Any
     access: str
 
 
@@ -101,7 +101,7 @@ class Origins:
                 while self._models.setdefault(name, model) is not model:
                     name = f"{model.name}.{wanted}" if count == 1 else f"{model.name}.{wanted} #{count}"
                     count += 1
-                self.outputs.append(ModelOutput(name, value, str(model.name), _access(outputs, keys)))
+                self.outputs.append(ModelOutput(name, value, model, _access(outputs, keys)))
 
 
 def layer_path(layer: Any) -> str:

@@ -287,7 +287,124 @@ def test_the_pieces_of_code_tell_models_and_losses_apart() -> None:
     code = cure(told, "no training")
     assert re.search(r'tf.square\(maker_outputs\["aux"\]\)\)  # the loss of .*test_cover.py:\d+\n', code)
     assert 'tf.square(critic_1_outputs["aux"])' in code
-    assert "for variable in (*maker.trainable_variables, *critic_1.trainable_variables):" in cure(told, "no drift")
+    freeze = cure(told, "no drift")
+    assert "for variable in maker.trainable_variables:" in freeze
+    assert "for variable in critic_1.trainable_variables:" in freeze
+
+
+def two_named_alike(*names: str) -> Callable[[], Subject]:
+    """Models of these names, each with the heads `head` and `aux`; the first's `aux` is read, no other."""
+
+    def subject() -> Subject:
+        models = []
+        for name in names:
+            inputs = keras.Input((8,))
+            outputs = {part: keras.layers.Dense(8, name=part)(inputs) for part in ("head", "aux")}
+            models.append(keras.Model(inputs, outputs, name=name))
+
+        def step(x: tf.Tensor) -> None:
+            variables = [variable for model in models for variable in model.trainable_variables]
+            with tf.GradientTape() as tape:
+                loss = tf.add_n([tf.reduce_mean(model(x)["head"]) for model in models])
+                loss += tf.reduce_mean(models[0](x)["aux"])
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    return subject
+
+
+def test_the_piece_of_code_that_freezes_takes_the_model_that_has_the_variables() -> None:
+    told = text(audit(two_named_alike("left", "right"), suggest=True))
+    freeze = cure(told, "no drift")
+    assert "for variable in right.trainable_variables:" in freeze
+    assert "left" not in freeze
+    assert '"aux/kernel"' in freeze
+    assert 'tf.square(right_outputs["aux"])' in cure(told, "no training")
+
+
+def test_models_of_one_name_are_told_apart_in_code() -> None:
+    told = text(audit(two_named_alike("net", "net"), suggest=True))
+    assert "for variable in net_2.trainable_variables:" in cure(told, "no drift")
+    assert 'tf.square(net_2_outputs["aux"])' in cure(told, "no training")
+
+
+def test_a_subclassed_model_is_frozen_once_it_is_built() -> None:
+    class Subclassed(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="m")
+            self.a, self.b = (keras.layers.Dense(2, name=name) for name in "ab")
+
+        def call(self, x: Any) -> dict[str, Any]:
+            return {"a": self.a(x), "b": self.b(x)}
+
+    def compiled(freeze: str = "") -> Subject:
+        model = Subclassed()
+        if freeze:
+            model(tf.zeros([4, 8]))
+            exec(freeze, {"model": model})
+        model.compile("sgd", loss={"a": "mse", "b": None})
+        return Subject.from_keras(model, (X, {"a": Y}))
+
+    freeze = cure(text(audit(compiled, suggest=True)), "no drift")
+    assert "# once the model is built: call it on a batch, and before model.compile" in freeze
+    assert audit(lambda: compiled(freeze)).count("disconnected") == 0
+
+
+def test_variables_beside_a_model_are_left_out_of_the_gradient_call() -> None:
+    def subject() -> Subject:
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+        scale = tf.Variable(lambda: tf.ones([]), name="scale")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(model(x) * tf.round(scale))
+            variables = [*model.trainable_variables, scale]
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    code = cure(text(audit(subject, suggest=True)), "no drift")
+    names: dict[str, Any] = {"variables": [tf.Variable(1.0, name=name) for name in ("used", "scale")]}
+    exec(code, names)
+    assert [variable.name for variable in names["variables"]] == ["used:0"]
+
+
+def test_where_names_do_not_tell_variables_apart_the_code_says_so() -> None:
+    def subject() -> Subject:
+        variables = [tf.Variable(lambda: tf.ones([2]), name="w") for _ in range(2)]
+
+        def step() -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(variables[0])
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [], variables=variables)
+
+    code = cure(text(audit(subject, suggest=True)), "no drift")
+    assert code.startswith("# Others have the same names as w #2:")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_a_term_takes_the_type_of_the_loss(dtype: str) -> None:
+    def subject() -> Subject:
+        inputs = keras.Input((8,))
+        model = keras.Model(inputs, {name: keras.layers.Dense(2, name=name)(inputs) for name in "ab"}, name="m")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.cast(tf.reduce_mean(model(x)["a"]), dtype)
+            variables = model.trainable_variables
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec([4, 8])])
+
+    told = text(audit(subject, suggest=True))
+    names: dict[str, Any] = {"tf": tf, "loss": tf.cast(0.0, dtype), "outputs": {"b": tf.constant([3.0])}}
+    exec(cure(told, "no training"), names)
+    assert names["loss"].dtype == dtype
+    names |= {"loss_fn": keras.losses.mean_squared_error, "targets": {"b": tf.constant([1.0])}}
+    exec(cure(told, "layers learn"), names)
 
 
 def test_the_piece_of_code_for_variables_of_no_model_leaves_them_out() -> None:
@@ -466,7 +583,7 @@ def test_the_command_fails_where_something_is_uncovered(command: Command) -> Non
     assert command("cover", "heads_subject.py:patched").status == 0
     half = command("cover", "heads_subject.py:half")
     assert half.status == 1
-    assert f"{SCOPE}/b covers 2 of 4 variables that no task term trains" in half.output
+    assert f"{SCOPE}/b covers 2 of 4 variables that nothing else gives a gradient" in half.output
     assert command("cover", "heads_subject.py:half", "--term", "1e-6 * mean(square(c))").status == 0
 
 
@@ -614,7 +731,7 @@ def test_an_output_that_does_not_come_out_of_a_branch_is_suggested_unchecked() -
     assert found is not None
     assert [output.name for output in found.outputs] == ["b"]
     assert found.checked is None
-    assert "'b' is made in a branch or a loop, and does not come out of it" in str(found.unchecked)
+    assert "'b' is made in a branch or a loop. Call the model outside of it." in str(found.unchecked)
 
 
 def test_a_term_of_an_output_that_no_tape_records_is_refused() -> None:
