@@ -131,6 +131,45 @@ def audit(
     return replace(result, suggestion=_checked(result.suggestion, audit_with))
 
 
+def audit_built(
+    subject: Subject,
+    made: Made,
+    *,
+    weightless: bool,
+    verify: bool = False,
+    notes: Callable[[], Sequence[str]] = tuple,
+    progress: _Progress | None = None,
+) -> Audit:
+    """Audit a subject that was built elsewhere, as by a training script.
+
+    Args:
+        subject: the subject.
+        made: what was noted while it was built.
+        weightless: whether its weights take no memory.
+        verify: also ask TensorFlow's own tape, and compare.
+        notes: gives the remarks for the report, once the step is traced.
+        progress: called with the name of each phase as it begins.
+
+    Raises:
+        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables.
+        DisagreementError: with `verify`, if TensorFlow contradicts a verdict.
+    """
+    attempt = _Attempt(
+        scenario=None,
+        name=None,
+        participation_scopes=PARTICIPATION_SCOPES,
+        verify=verify,
+        probe=0,
+        terms=(),
+        suggest=False,
+        contracts=(),
+        progress=progress,
+        notes=(),
+    )
+    result = attempt.run_built(subject, made, weightless=weightless)
+    return replace(result, notes=(*notes(), *result.notes))
+
+
 def _require_askable(
     subject: Any, probe: Any, measure: Any, has_terms: bool, adds_terms: bool, scopes: Sequence[str]
 ) -> None:
@@ -248,6 +287,15 @@ class _Attempt:
 
         with self._phase("probe"):
             return probed(audit, subject, variables, self.probe, left_out, again)
+
+    def run_built(self, subject: Subject, made: Made, *, weightless: bool) -> Audit:
+        """Trace and judge what exists."""
+        with self._phase("build"), user_errors("The model cannot be built for this batch", TraceError):
+            subject.build()
+        with self._phase("trace"):
+            trace, opening = self._traced(subject, made)
+        with self._phase("analyse"):
+            return self._judged(subject, trace, opening, made, weightless)[0]
 
     def _traced(self, subject: Subject, made: Made) -> tuple[Trace, Opening]:
         variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -42,6 +42,7 @@ DEBUG = "GRADAUDIT_DEBUG"
 PIPED_WIDTH = 100
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PHASES = {
+    "script": "running it up to its first train step",
     "import": "importing",
     "build": "building the model",
     "trace": "tracing the step",
@@ -101,18 +102,53 @@ def main(context: click.Context) -> int:
     return 0
 
 
+def _of_every_report(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what every command that reports takes: --format, --output."""
+    command = click.option(
+        "--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output."
+    )(command)
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Of the report.",
+    )(command)
+
+
+def _of_every_verdict(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what every command that passes verdicts takes: --report, --fail-on, --verify."""
+    for option in (
+        click.option(
+            "--verify/--no-verify",
+            default=False,
+            help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere.",
+        ),
+        click.option(
+            "--fail-on",
+            "fail_on",
+            multiple=True,
+            metavar="STATUS[,STATUS...]",
+            help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
+            f"[default: the file's, or {','.join(DEFAULT_FAIL_ON)}]",
+        ),
+        click.option(
+            "--report",
+            "folder",
+            type=_A_FILE,
+            metavar="DIR",
+            help="Write every format, the pictures and the matrix of variables and terms into DIR.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def _of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
     """Add what every command that audits takes: SUBJECT, --config, --scenario, --set, --format, --output."""
+    command = _of_every_report(command)
     for option in (
-        click.option("--output", type=_A_FILE, metavar="FILE", help="Write the report there, not to standard output."),
-        click.option(
-            "--format",
-            "form",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
-            help="Of the report.",
-        ),
         click.option(
             "--set",
             "overrides",
@@ -136,24 +172,7 @@ def _of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
 
 @main.command()
 @_of_every_audit
-@click.option(
-    "--report",
-    "folder",
-    type=_A_FILE,
-    metavar="DIR",
-    help="Write every format, the pictures and the matrix of variables and terms into DIR.",
-)
-@click.option(
-    "--fail-on",
-    "fail_on",
-    multiple=True,
-    metavar="STATUS[,STATUS...]",
-    help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
-    f"[default: the file's, or {','.join(DEFAULT_FAIL_ON)}]",
-)
-@click.option(
-    "--verify/--no-verify", default=False, help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere."
-)
+@_of_every_verdict
 @click.option(
     "--probe",
     type=click.IntRange(min=1),
@@ -197,13 +216,71 @@ def trace(
         report = _report([audit for _, audit in audited])
         pictures, mishap = _write_folder(report, folder, show, _pictures_written) if audited else ({}, None)
     if audited:
-        from gradaudit.reports.terminal import render_text
-
-        _deliver(report, form, output, partial(render_text, pictures=pictures))
+        _deliver(report, form, output, partial(_text_of, pictures=pictures))
     if mishap is not None:
         raise mishap
     status = max([_gate(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
     return status if len(audited) == len(runs) else COULD_NOT_AUDIT
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@_of_every_report
+@_of_every_verdict
+@click.argument("script", type=_A_FILE)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+def run(
+    script: Path,
+    arguments: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    folder: Path | None,
+    fail_on: tuple[str, ...],
+    verify: bool,
+) -> int:
+    """Audit the first train step of a training script, which needs no change and no configuration.
+
+    SCRIPT is run as `python SCRIPT ARGS...` runs it, up to the first step that trains: fit or train_on_batch of Keras,
+    or a function or loop that differentiates. That step is audited, and the process ends before it is executed.
+    Options of gradaudit stand before SCRIPT; all that follows is the script's.
+
+    The exit status is 0 when the step was audited, 1 when the gate fails, and 2 when no step was reached or it could
+    not be audited.
+    """
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+
+    _require_script(script)
+    words = [word.strip() for words in fail_on for word in words.split(",")]
+    statuses = parse_fail_on(words, where="--fail-on") if words else DEFAULT_FAIL_ON
+    _require_writable(output, folder)
+    require_tensorflow()
+    quiet_tensorflow()
+    with contextlib.ExitStack() as terminal:
+        terminal.enter_context(_standard_output_kept_clean())
+        show = terminal.enter_context(_progress())
+
+        def conclude(conclusion: Audit | Exception) -> None:
+            """Report, and end the process: the script must not go on, nor hear of this."""
+            try:
+                if isinstance(conclusion, Exception):
+                    raise conclusion
+                report = _report([conclusion])
+                pictures, mishap = _write_folder(report, folder, show, _pictures_written)
+                terminal.close()  # standard output is the report's again
+                _deliver(report, form, output, partial(_text_of, pictures=pictures))
+                if mishap is not None:
+                    raise mishap
+                status = _judge(conclusion, statuses)
+            except Exception as error:  # noqa: BLE001  # as at the end of any other command
+                terminal.close()
+                status = _refuse(_explanation(error))
+                _show_traceback(error)
+            _end(status)
+
+        show(str(script), "import")
+        from gradaudit.running import run_script
+
+        run_script(script, arguments, conclude, verify=verify, progress=lambda phase: show(str(script), phase))
+    return COULD_NOT_AUDIT
 
 
 @main.command()
@@ -328,6 +405,11 @@ def _runs(
     return runs
 
 
+def _require_script(script: Path) -> None:
+    if not script.is_file():
+        raise ConfigError(f"There is no script {script}: name the Python file that trains, as for `python`.")
+
+
 def _require_writable(output: Path | None, folder: Path | None) -> None:
     from gradaudit.output import require_file, require_folder
 
@@ -370,11 +452,15 @@ def _report(audits: Sequence[Audit]) -> Report:
 
 
 def _gate(run: _Run, audit: Audit) -> int:
+    return _judge(audit, run.fail_on, _prefix(run))
+
+
+def _judge(audit: Audit, fail_on: Sequence[Status], prefix: str = "") -> int:
     """Say on which verdicts the run fails, if any; returns the exit status."""
-    failed, broken = failures(audit, run.fail_on), breaches(audit, run.fail_on)
+    failed, broken = failures(audit, fail_on), breaches(audit, fail_on)
     if failed or broken:
         contracts = [f"{len(broken)} broken contract{'s' if len(broken) > 1 else ''}"] if broken else []
-        _say(f"{_prefix(run)}The gate fails: {', '.join([*_counted(failed), *contracts])}.")
+        _say(f"{prefix}The gate fails: {', '.join([*_counted(failed), *contracts])}.")
     return exit_status([*failed, *broken])
 
 
@@ -466,6 +552,12 @@ def _deliver(report: Report, form: str, output: Path | None, render: Callable[..
         _print(text)
 
 
+def _text_of(report: Report, **options: Any) -> str:
+    from gradaudit.reports.terminal import render_text
+
+    return render_text(report, **options)
+
+
 def _rendered(report: Report, form: str, render: Callable[..., str], on_terminal: bool) -> str:
     from gradaudit.reports.json_report import render_json
 
@@ -529,6 +621,17 @@ def _progress() -> Iterator[Callable[[str, str], None]]:
 
     with Console(stderr=True).status("") as status:
         yield lambda audit, phase: status.update(Text(f"{_printable(audit)}: {PHASES.get(phase, phase)}"))
+
+
+def _end(status: int) -> NoReturn:
+    """End the process at once, so that nothing runs which the script has registered for its end or for its failure."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    if "multiprocessing" in sys.modules:
+        for child in sys.modules["multiprocessing"].active_children():  # nobody else would end them
+            child.terminate()
+    os._exit(status)
 
 
 # ------------------------------------------------------------------------------------------------------ what went wrong
