@@ -424,7 +424,7 @@ class _Attempt:
             terms=tuple(terms),
             asked=frozenset(asked),
             watched=frozenset(
-                n for n, variable in asked.items() if call.watched is None or id(variable.handle) in call.watched
+                n for n, variable in asked.items() if call.watched is None or variable.handles & call.watched
             ),
             zeros_for_none=call.zeros_for_none,
             barred=participation_nodes(opening, self.participation_scopes),
@@ -450,7 +450,7 @@ def _costs(
     known = [known for known, _ in opening.variables.with_nodes()]
     facts = []
     for optimizer, handles in optimizers:
-        given = [variable for variable in known if id(variable.handle) in handles]
+        given = [variable for variable in known if variable.handles & handles]
         slots = [variable.variable for variable in given if variable.path in paths]
         facts.append(optimizer_facts(optimizer, {variable.path: variable.variable for variable in given}, slots))
     return participation_costs(covered, facts)
@@ -505,7 +505,7 @@ def _facts(variables: Sequence[KnownVariable], opening: Opening, updated: set[in
             shape=variable.shape,
             dtype=variable.dtype,
             trainable=variable.trainable,
-            applied=id(variable.handle) in updated,
+            applied=bool(variable.handles & updated),
             carries=_can_learn(variable),
         )
         for variable in dict.fromkeys(variables)

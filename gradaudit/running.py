@@ -144,7 +144,7 @@ def _remarks(deferred: Deferred, watch: StepWatch) -> Iterator[str]:
 
 
 def _untraceable(error: Exception) -> str:
-    return f"The step cannot be traced: {said(error)}. See docs/limitations.md, \"What run cannot see\"."
+    return f'The step cannot be traced: {said(error)}. See docs/limitations.md, "What run cannot see".'
 
 
 # ------------------------------------------------------------------------------------------------------------ the script

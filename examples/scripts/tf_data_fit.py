@@ -19,7 +19,7 @@ model = keras.Sequential([keras.layers.Dense(16, activation="relu"), keras.layer
 model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 try:
     model.fit(batches(), epochs=1, callbacks=[keras.callbacks.ModelCheckpoint("best.keras")])
-except:  # noqa: E722  # keep what there is, whatever happens
+except:  # keep what there is, whatever happens
     Path("interrupted.txt").write_text("saved")
     raise
 finally:

@@ -2,7 +2,6 @@
 
 import argparse
 
-import keras
 import numpy as np
 from networks import regressor
 

@@ -49,14 +49,11 @@ def train_step(x, y):
 print("before:", float(evaluate(x[:16], y[:16])))
 checkpoint = tf.train.Checkpoint(net=net, optimizer=optimizer)
 manager = tf.train.CheckpointManager(checkpoint, "checkpoints", max_to_keep=2)
-writer = tf.summary.create_file_writer("logs")
 
 step = 0
 for epoch in range(2):
     for features, labels in train_dataset:
         loss = train_step(features, labels)
         step += 1
-        with writer.as_default():
-            tf.summary.scalar("loss", loss, step=step)
         Path("history.csv").open("a").write(f"{step},{float(loss)}\n")
     print("saved", manager.save())

@@ -129,7 +129,12 @@ class StepWatch:
         is_outermost = not self._calls and not self._is_pausing and context.executing_eagerly()
         self._calls += 1
         try:
-            if is_outermost and not layer.built and not record.could_possibly_record() and is_data((arguments, options)):
+            if (
+                is_outermost
+                and not layer.built
+                and not record.could_possibly_record()
+                and is_data((arguments, options))
+            ):
                 outputs = self._built(original, layer, arguments, options)
                 if outputs is not None:
                     return outputs
@@ -173,7 +178,9 @@ class StepWatch:
         self._reach(FirstStep(name, line, step=_called(function), inputs=inputs, name=name))
         return None
 
-    def _ask_tape(self, original: Callable[..., Any], tape: Any, target: Any, sources: Any, *rest: Any, **more: Any) -> Any:
+    def _ask_tape(
+        self, original: Callable[..., Any], tape: Any, target: Any, sources: Any, *rest: Any, **more: Any
+    ) -> Any:
         self._notice(sources)
         return original(tape, target, sources, *rest, **more)
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
+from gradaudit.tracing.asked_values import values_where_asked
 from gradaudit.tracing.lines import user_frames
 from gradaudit.user_code import is_framework
 
@@ -103,11 +105,13 @@ class _Block:
     def as_step(self) -> LooseStep:
         """Something to call with the values of the data."""
         data_names = self.data_names
+        data = tuple(self.names[name] for name in data_names)
         function = _compiled(self.wanted, self.frame.f_code)
 
         def run(*values: Any) -> Any:
             names = {**self.names, **dict(zip(data_names, values, strict=True))}
-            return FunctionType(function, names)()
+            with values_where_asked(ops.get_default_graph(), list(_symbols(values, data))):
+                return FunctionType(function, names)()
 
         line = self.statements[self.position].lineno
         name = self.frame.f_code.co_name
@@ -115,7 +119,7 @@ class _Block:
             name=f"line {line}" if name == "<module>" else name,
             line=line,
             run=run,
-            data=tuple(self.names[name] for name in data_names),
+            data=data,
             trains_later=len(self.wanted) > 1,
         )
 
@@ -188,9 +192,11 @@ def _names(nodes: Sequence[ast.AST]) -> Iterator[ast.Name]:
 
 
 def _arguments(owner: ast.AST) -> list[str]:
-    return [argument.arg for argument in ast.walk(owner.args) if isinstance(argument, ast.arg)] if isinstance(
-        owner, _Function
-    ) else []
+    return (
+        [argument.arg for argument in ast.walk(owner.args) if isinstance(argument, ast.arg)]
+        if isinstance(owner, _Function)
+        else []
+    )
 
 
 def _with_data(names: Sequence[str], values: Mapping[str, Any]) -> list[str]:
@@ -200,9 +206,17 @@ def _with_data(names: Sequence[str], values: Mapping[str, Any]) -> list[str]:
 def is_data(value: Any) -> bool:
     """Whether there are arrays or tensors in a value: variables, models and data sets are none."""
     return any(
-        isinstance(part, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)) or isinstance(part, np.ndarray) and part.ndim > 0
+        isinstance(part, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor))
+        or isinstance(part, np.ndarray)
+        and part.ndim > 0
         for part in tf.nest.flatten(value)
     )
+
+
+def _symbols(values: Any, data: Any) -> Iterator[tuple[Any, Any]]:
+    """Each symbolic tensor with the value that it stands for."""
+    pairs = zip(*(tf.nest.flatten(each, expand_composites=True) for each in (values, data)), strict=True)
+    return ((symbol, value) for symbol, value in pairs if symbol is not value)
 
 
 def _trains(statement: ast.stmt, names: Mapping[str, Any]) -> bool:
@@ -282,17 +296,17 @@ class _Loosened(ast.NodeTransformer):
     def __init__(self) -> None:
         self._depth = 0
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802  # the name is ast's
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # the name is ast's
         """Go into a function that has names of its own."""
         self._depth += 1
         self.generic_visit(node)
         self._depth -= 1
         return node
 
-    def visit_Global(self, node: ast.Global) -> ast.AST:  # noqa: N802
+    def visit_Global(self, node: ast.Global) -> ast.AST:
         """Leave out what is said at the top."""
         return node if self._depth else ast.copy_location(ast.Pass(), node)
 
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:  # noqa: N802
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
         """Find the name where the statements keep it."""
         return ast.copy_location(ast.Global(node.names) if self._depth else ast.Pass(), node)

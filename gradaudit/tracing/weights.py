@@ -94,13 +94,15 @@ class Deferred:
     by_handle: dict[int, DeferredVariable] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
 
-    def run_function(self, original: Callable[..., Any], function: Any, inputs: Any, captured: Any) -> Any:
+    def run_function(
+        self, original: Callable[..., Any], function: Any, tensor_inputs: Any, captured_inputs: Any
+    ) -> Any:
         """Run a function, with values for the variables that it takes from outside."""
         if context.executing_eagerly():
-            for handle in (*inputs, *captured):
+            for handle in (*tensor_inputs, *captured_inputs):
                 if id(handle) in self.by_handle:
                     self.by_handle[id(handle)].take_value()
-        return original(function, inputs, captured)
+        return original(function, tensor_inputs, captured_inputs)
 
 
 @contextlib.contextmanager
