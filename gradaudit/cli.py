@@ -356,6 +356,22 @@ def cover(
     return 1 if any(audit.coverage.uncovered for audit in audits) else 0
 
 
+@main.command()
+@click.argument("folder", type=_A_FILE, default=Path())
+def init(folder: Path) -> int:
+    """Write a first gradaudit.toml, and a subject, for the Keras project in FOLDER.
+
+    Nothing is imported and nothing overwritten. What is found is told, and what to do next. The exit status is 0 when
+    the files are written, and 2 when not.
+    """
+    from gradaudit.first_files import write_first_files
+
+    made = write_first_files(folder)
+    for heading, lines in (("Found:", made.found), ("Written:", made.written), ("Next:", made.next_steps)):
+        _print("\n".join([heading, *(f"  {inert(str(line))}" for line in lines or ("nothing that trains",)), ""]))
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------- what is asked for
 
 
