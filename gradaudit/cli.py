@@ -131,7 +131,7 @@ def _of_every_verdict(command: Callable[..., int]) -> Callable[..., int]:
             multiple=True,
             metavar="STATUS[,STATUS...]",
             help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
-            f"[default: the file's, or {','.join(DEFAULT_FAIL_ON)}]",
+            f"[default: the file's, if there is one, or {','.join(DEFAULT_FAIL_ON)}]",
         ),
         click.option(
             "--report",

@@ -73,7 +73,7 @@ def _next(project: Project, folder: Path) -> Iterable[str]:
     yield f"gradaudit trace --config {folder / CONFIG}"
 
 
-# ------------------------------------------------------------------------------------------------------------ the subject
+# -------------------------------------------------------------------------------------------------------- the subject
 
 
 def _subject(project: Project, folder: Path) -> str:
@@ -127,17 +127,17 @@ def _imports(file: Path, names: Iterable[str], folder: Path, *, keras: bool, ten
     return "\n".join([*frameworks, *own, "", "from gradaudit import Subject"]).lstrip("\n")
 
 
-_WITH_FIT = '''"""What gradaudit audits: the step that `fit` runs at {place}. Written by `gradaudit init`, yours to change."""
+_WITH_FIT = '''"""What gradaudit audits: the step that `fit` runs at {place}. Written by `gradaudit init`."""
 
 {imports}
 
 {one_batch}def subject() -> Subject:
     """Return what is trained: the model, and a batch as {function} makes them."""
-{body}    # No step is run, so a description of a batch serves as well as data: (tf.TensorSpec((8, 80), tf.float32), ...).
+{body}    # No step is run: a description of a batch, as (tf.TensorSpec((8, 80), tf.float32), ...), does too.
     return Subject.from_keras({model}, {batch})
 '''
 
-_WITH_BUILDER = '''"""What gradaudit audits: the model that {name} compiles at {place}. Written by `gradaudit init`, yours to change."""
+_WITH_BUILDER = '''"""What gradaudit audits: the model that {name} compiles at {place}. Written by `gradaudit init`."""
 
 {imports}
 
@@ -147,18 +147,20 @@ BATCH_SIZE = 8
 def subject() -> Subject:
     """Return what is trained: the model, and a batch that is made up from the model's own inputs and outputs."""
     model = {name}()
-    x = keras.tree.map_structure(lambda value: tf.TensorSpec((BATCH_SIZE, *value.shape[1:]), value.dtype), model.input)
-{labels}
+    is_sequential = isinstance(model, keras.Sequential)
+    inputs, outputs = (model.inputs[0], model.outputs[0]) if is_sequential else (model.input, model.output)
+    x = keras.tree.map_structure(lambda each: tf.TensorSpec((BATCH_SIZE, *each.shape[1:]), each.dtype), inputs)
+    {labels}
     # If fit gets something else, say so here: TensorSpecs, arrays, a tf.data.Dataset or a PyDataset will do.
     return Subject.from_keras(model, (x, y))
 '''
 
-_LIKE_OUTPUTS = """\
-    y = keras.tree.map_structure(lambda value: tf.TensorSpec((BATCH_SIZE, *value.shape[1:]), value.dtype), model.output)"""
-_IDS = """\
-    y = keras.tree.map_structure(lambda value: tf.TensorSpec((BATCH_SIZE, *value.shape[1:-1]), tf.int64), model.output)"""
+_LIKE_OUTPUTS = (
+    "y = keras.tree.map_structure(lambda each: tf.TensorSpec((BATCH_SIZE, *each.shape[1:]), each.dtype), outputs)"
+)
+_IDS = "y = keras.tree.map_structure(lambda each: tf.TensorSpec((BATCH_SIZE, *each.shape[1:-1]), tf.int64), outputs)"
 
-_TO_FILL_IN = f'''"""What gradaudit audits. Written by `gradaudit init`, which found nothing that it could use: {_MARK}."""
+_TO_FILL_IN = f'''"""What gradaudit audits. Written by `gradaudit init`, which found nothing to use: {_MARK}."""
 
 from gradaudit import Subject
 
@@ -171,11 +173,11 @@ def subject() -> Subject:
     #   return Subject.from_keras(model, (tf.TensorSpec((8, 80), tf.float32), tf.TensorSpec((8, 1), tf.float32)))
     #
     #   return Subject(train_step, inputs=(x_spec, y_spec), variables=model.trainable_variables)
-    raise NotImplementedError("say in {SUBJECT} what is trained, where it reads {_MARK}; or try gradaudit run SCRIPT")
+    raise NotImplementedError("say here what is trained, where it reads {_MARK}; or try gradaudit run SCRIPT")
 '''
 
 
-# ------------------------------------------------------------------------------------------------------- the configuration
+# -------------------------------------------------------------------------------------------------- the configuration
 
 
 def _config(subject: str) -> str:
@@ -195,8 +197,8 @@ fail-on = ["disconnected", "zero-gradient", "untracked", "not-updated", "opaque"
 # Name scopes of loss terms that exist only so that a gradient exists.
 participation-scopes = ["gradient_participation"]
 
-# Several ways to train, audited in one run: each replaces keys of this file. All tables but [gradaudit] are the project's,
-# and a subject that takes an argument gets them as a dict.
+# Several ways to train, audited in one run: each replaces keys of this file. All tables but [gradaudit] are the
+# project's, and a subject that takes an argument gets them as a dict.
 #
 # [[gradaudit.scenario]]
 # name = "one-target"

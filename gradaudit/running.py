@@ -65,7 +65,7 @@ def run_script(
     )
 
 
-# ------------------------------------------------------------------------------------------------------------- the audit
+# ---------------------------------------------------------------------------------------------------------- the audit
 
 
 def _conclusion(
@@ -84,7 +84,7 @@ def _conclusion(
         yield f"audited is the first step that {script} reaches, {_place(step)}. What comes after it was not run."
         yield from _remarks(deferred, watch)
         if followed.error is not None:
-            yield f"the step was followed until it fails in a graph ({said(followed.error)}); later losses are not seen."
+            yield f"the step was followed until it fails ({said(followed.error)}): later losses are not seen."
 
     try:
         audit = audit_built(
@@ -106,7 +106,7 @@ def _conclusion(
 
 
 class _Followed:
-    """A step that may fail in a graph after its last gradient, where it prints, say: what was seen until then counts."""
+    """A step that may fail in a graph after its last gradient, as where it prints: what was seen until then counts."""
 
     def __init__(self, step: Callable[..., Any] | None) -> None:
         self._step = step
@@ -147,7 +147,7 @@ def _untraceable(error: Exception) -> str:
     return f'The step cannot be traced: {said(error)}. See docs/limitations.md, "What run cannot see".'
 
 
-# ------------------------------------------------------------------------------------------------------------ the script
+# --------------------------------------------------------------------------------------------------------- the script
 
 
 @contextmanager

@@ -190,7 +190,7 @@ class StepWatch:
         return original(ys, xs, *rest, **options)
 
     def _notice(self, sources: Any) -> None:
-        """Stop at a gradient that trains: in a function's trace, or where a loop that could not be traced asks for it."""
+        """Stop at a gradient that trains: in a function's trace, or in a loop that could not be traced."""
         if self._is_pausing or not any(hasattr(source, "handle") for source in tf.nest.flatten(sources)):
             return
         if self._function is not None:

@@ -124,7 +124,7 @@ class _Block:
         )
 
 
-# --------------------------------------------------------------------------------------------------- where a frame stands
+# ------------------------------------------------------------------------------------------------- where a frame stands
 
 
 def _blocks(frame: FrameType) -> Iterator[_Block]:
@@ -176,7 +176,7 @@ def _root(tree: ast.Module, code: CodeType) -> ast.AST | None:
     return None
 
 
-# ------------------------------------------------------------------------------------------------- what statements are about
+# -------------------------------------------------------------------------------------------- what statements are about
 
 
 def _stored(nodes: Sequence[ast.AST]) -> list[str]:
@@ -270,7 +270,7 @@ def _code_trains(code: CodeType, names: Mapping[str, Any], seen: set[CodeType]) 
     return any(other is not None and _code_trains(other, meanings, seen) for other, meanings in (*inner, *called))
 
 
-# -------------------------------------------------------------------------------------------------- statements as a function
+# --------------------------------------------------------------------------------------------- statements as a function
 
 
 def _compiled(statements: Sequence[ast.stmt], code: CodeType) -> CodeType:
