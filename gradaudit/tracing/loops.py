@@ -35,7 +35,6 @@ class LooseStep:
     """Statements that train, and the values of their names: `data` are those that come with each batch."""
 
     name: str
-    line: int
     run: Callable[..., Any]
     data: tuple[Any, ...]
     trains_later: bool
@@ -117,7 +116,6 @@ class _Block:
         name = self.frame.f_code.co_name
         return LooseStep(
             name=f"line {line}" if name == "<module>" else name,
-            line=line,
             run=run,
             data=data,
             trains_later=len(self.wanted) > 1,

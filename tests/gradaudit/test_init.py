@@ -47,7 +47,6 @@ import keras
 import tensorflow as tf
 
 SIZE = 4
-raise_if_called = None
 
 
 def batches():

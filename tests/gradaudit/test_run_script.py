@@ -113,11 +113,6 @@ model.compile("adam", loss="mse")
 ENDLESS = (
     FIT
     + """
-import os
-
-class Told(keras.optimizers.Optimizer):
-    pass
-
 try:
     model.fit(np.ones((8, 4)), np.ones((8, 1)), callbacks=[keras.callbacks.ModelCheckpoint("c.keras")])
 except BaseException as error:
