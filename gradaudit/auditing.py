@@ -136,6 +136,45 @@ def audit(
     return replace(result, suggestion=_checked(result.suggestion, audit_with))
 
 
+def audit_built(
+    subject: Subject,
+    made: Made,
+    *,
+    weightless: bool,
+    verify: bool = False,
+    notes: Callable[[], Sequence[str]] = tuple,
+    progress: _Progress | None = None,
+) -> Audit:
+    """Audit a subject that was built elsewhere, as by a training script.
+
+    Args:
+        subject: the subject.
+        made: what was noted while it was built.
+        weightless: whether its weights take no memory.
+        verify: also ask TensorFlow's own tape, and compare.
+        notes: gives the remarks for the report, once the step is traced.
+        progress: called with the name of each phase as it begins.
+
+    Raises:
+        TraceError: the step cannot be traced, asks for no gradient, or has no trainable variables.
+        DisagreementError: with `verify`, if TensorFlow contradicts a verdict.
+    """
+    attempt = _Attempt(
+        scenario=None,
+        name=None,
+        participation_scopes=PARTICIPATION_SCOPES,
+        verify=verify,
+        probe=0,
+        terms=(),
+        suggest=False,
+        contracts=(),
+        progress=progress,
+        notes=(),
+    )
+    result = attempt.run_built(subject, made, weightless=weightless)
+    return replace(result, notes=(*notes(), *result.notes))
+
+
 def _require_askable(
     subject: Any, probe: Any, measure: Any, has_terms: bool, adds_terms: bool, scopes: Sequence[str]
 ) -> None:
@@ -257,6 +296,15 @@ class _Attempt:
 
         with self._phase("probe"):
             return probed(audit, subject, variables, self.probe, left_out, again)
+
+    def run_built(self, subject: Subject, made: Made, *, weightless: bool) -> Audit:
+        """Trace and judge what exists."""
+        with self._phase("build"), user_errors("The model cannot be built for this batch", TraceError):
+            subject.build()
+        with self._phase("trace"):
+            trace, opening = self._traced(subject, made)
+        with self._phase("analyse"):
+            return self._judged(subject, trace, opening, made, weightless)[0]
 
     def _traced(self, subject: Subject, made: Made) -> tuple[Trace, Opening]:
         variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
@@ -388,7 +436,7 @@ class _Attempt:
             terms=tuple(terms),
             asked=frozenset(asked),
             watched=frozenset(
-                n for n, variable in asked.items() if call.watched is None or id(variable.handle) in call.watched
+                n for n, variable in asked.items() if call.watched is None or variable.handles & call.watched
             ),
             zeros_for_none=call.zeros_for_none,
             barred=participation_nodes(opening, self.participation_scopes),
@@ -419,7 +467,7 @@ def _costs(
     known = [known for known, _ in opening.variables.with_nodes()]
     facts = []
     for optimizer, handles in optimizers:
-        given = [variable for variable in known if id(variable.handle) in handles]
+        given = [variable for variable in known if variable.handles & handles]
         slots = [variable.variable for variable in given if variable.path in paths]
         facts.append(optimizer_facts(optimizer, {variable.path: variable.variable for variable in given}, slots))
     return participation_costs(covered, facts)
@@ -474,7 +522,7 @@ def _facts(variables: Sequence[KnownVariable], opening: Opening, updated: set[in
             shape=variable.shape,
             dtype=variable.dtype,
             trainable=variable.trainable,
-            applied=id(variable.handle) in updated,
+            applied=bool(variable.handles & updated),
             carries=_can_learn(variable),
         )
         for variable in dict.fromkeys(variables)

@@ -18,11 +18,11 @@ import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
@@ -33,6 +33,8 @@ from gradaudit.reports.inert import inert
 
 if TYPE_CHECKING:
     from gradaudit.config import Plan
+    from gradaudit.gate.policy import Grade
+    from gradaudit.gate.suppressions import Accepted
     from gradaudit.gating import Gate
     from gradaudit.graph.report import Audit, Report
     from gradaudit.reports.graph_report import GraphRequest
@@ -44,6 +46,7 @@ DEBUG = "GRADAUDIT_DEBUG"
 PIPED_WIDTH = 100
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PHASES = {
+    "script": "running it up to its first train step",
     "import": "importing",
     "build": "building the model",
     "trace": "tracing the step",
@@ -101,6 +104,41 @@ def main(context: click.Context) -> int:
         click.echo(context.get_help(), err=True)
         return COULD_NOT_AUDIT
     return 0
+
+
+def _of_every_verdict(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what every command that passes verdicts takes: --report, --fail-on, --verify."""
+    for option in (
+        click.option(
+            "--baseline",
+            type=_A_FILE,
+            metavar="FILE",
+            help="Fail on nothing that this file knows, as `gradaudit baseline write` makes it.  [default: the "
+            "file's, if any]",
+        ),
+        click.option(
+            "--verify/--no-verify",
+            default=False,
+            help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere.",
+        ),
+        click.option(
+            "--fail-on",
+            "fail_on",
+            multiple=True,
+            metavar="STATUS[,STATUS...]",
+            help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
+            f"[default: the file's, if there is one, or {','.join(DEFAULT_FAIL_ON)}]",
+        ),
+        click.option(
+            "--report",
+            "folder",
+            type=_A_FILE,
+            metavar="DIR",
+            help="Write every format, the pictures and the matrix of variables and terms into DIR.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def _of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
@@ -162,35 +200,13 @@ class _Reporting(click.Command):
 
 
 _ORDER = "gradaudit.order"
+_FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 
 
 @main.command(cls=_Reporting)
-@_of_every_report("text", "json", "markdown", "sarif", "junit", "github")
+@_of_every_report(*_FORMATS)
 @_of_every_audit
-@click.option(
-    "--report",
-    "folder",
-    type=_A_FILE,
-    metavar="DIR",
-    help="Write every format, the pictures and the matrix of variables and terms into DIR.",
-)
-@click.option(
-    "--fail-on",
-    "fail_on",
-    multiple=True,
-    metavar="STATUS[,STATUS...]",
-    help=f"Exit with 1 if a variable has one of: {', '.join(STATUSES)}; or never: {NOTHING}.  "
-    f"[default: the file's, or {','.join(DEFAULT_FAIL_ON)}]",
-)
-@click.option(
-    "--baseline",
-    type=_A_FILE,
-    metavar="FILE",
-    help="Fail on nothing that this file knows, as `gradaudit baseline write` makes it.  [default: the file's, if any]",
-)
-@click.option(
-    "--verify/--no-verify", default=False, help="Ask TensorFlow's own tape too, and fail if it returns None elsewhere."
-)
+@_of_every_verdict
 @click.option(
     "--probe",
     type=click.IntRange(min=1),
@@ -236,13 +252,76 @@ def trace(
         report = _report([audit for _, audit in audited])
         pictures, mishap = _write_folder(report, folder, show, _pictures_written) if audited else ({}, None)
     if audited:
-        from gradaudit.reports.terminal import render_text
-
-        _deliver(report, deliveries, partial(render_text, pictures=pictures))
+        _deliver(report, deliveries, partial(_text_of, pictures=pictures))
     if mishap is not None:
         raise mishap
     status = max([_gate(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
     return status if len(audited) == len(runs) else COULD_NOT_AUDIT
+
+
+@main.command(cls=_Reporting, context_settings={"allow_interspersed_args": False})
+@_of_every_report(*_FORMATS)
+@_of_every_verdict
+@click.argument("script", type=_A_FILE)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+def run(
+    script: Path,
+    arguments: tuple[str, ...],
+    forms: tuple[str, ...],
+    outputs: tuple[Path, ...],
+    folder: Path | None,
+    fail_on: tuple[str, ...],
+    baseline: Path | None,
+    verify: bool,
+) -> int:
+    """Audit the first train step of a training script, which needs no change and no configuration.
+
+    SCRIPT is run as `python SCRIPT ARGS...` runs it, up to the first step that trains: fit or train_on_batch of Keras,
+    or a function or loop that differentiates. That step is audited, and the process ends before it is executed.
+    Options of gradaudit stand before SCRIPT; all that follows is the script's.
+
+    The exit status is 0 when the step was audited, 1 when the gate fails, and 2 when no step was reached or it could
+    not be audited.
+    """
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+    from gradaudit.gating import gated
+
+    _require_script(script)
+    words = [word.strip() for words in fail_on for word in words.split(",")]
+    statuses = parse_fail_on(words, where="--fail-on") if words else DEFAULT_FAIL_ON
+    gate = _gate_from(statuses, {}, (), baseline)
+    deliveries = _deliveries(forms, outputs)
+    _require_writable(outputs, folder)
+    require_tensorflow()
+    quiet_tensorflow()
+    with contextlib.ExitStack() as terminal:
+        terminal.enter_context(_standard_output_kept_clean())
+        show = terminal.enter_context(_progress())
+
+        def conclude(conclusion: Audit | Exception) -> None:
+            """Report, and end the process: the script must not go on, nor hear of this."""
+            try:
+                if isinstance(conclusion, Exception):
+                    raise conclusion
+                (audit,) = gated([conclusion], [gate])
+                report = _report([audit])
+                pictures, mishap = _write_folder(report, folder, show, _pictures_written)
+                terminal.close()  # standard output is the report's again
+                _deliver(report, deliveries, partial(_text_of, pictures=pictures))
+                if mishap is not None:
+                    raise mishap
+                status = _judge(audit, gate)
+            except Exception as error:  # noqa: BLE001  # as at the end of any other command
+                terminal.close()
+                status = _refuse(_explanation(error))
+                _show_traceback(error)
+            _end(status)
+
+        show(str(script), "import")
+        from gradaudit.running import run_script
+
+        run_script(script, arguments, conclude, verify=verify, progress=lambda phase: show(str(script), phase))
+    return COULD_NOT_AUDIT
 
 
 @main.command(cls=_Reporting)
@@ -564,6 +643,22 @@ def _put(content: bytes, file: Path | None) -> None:
         write_file(file, content)
 
 
+@main.command()
+@click.argument("folder", type=_A_FILE, default=Path())
+def init(folder: Path) -> int:
+    """Write a first gradaudit.toml, and a subject, for the Keras project in FOLDER.
+
+    Nothing is imported and nothing overwritten. What is found is told, and what to do next. The exit status is 0 when
+    the files are written, and 2 when not.
+    """
+    from gradaudit.first_files import write_first_files
+
+    made = write_first_files(folder)
+    for heading, lines in (("Found:", made.found), ("Written:", made.written), ("Next:", made.next_steps)):
+        _print("\n".join([heading, *(f"  {inert(str(line))}" for line in lines or ("nothing that trains",)), ""]))
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------- what is asked for
 
 
@@ -621,16 +716,27 @@ def _runs(
 
 def _gate_of(plan: Plan, fail_on: tuple[Status, ...] | None, baseline: Path | None, is_whole: bool) -> Gate:
     """What the project says of its findings; a list of statuses from the command line says more than severities."""
-    from gradaudit.gate.baseline import read_baseline
-    from gradaudit.gate.policy import Policy
-    from gradaudit.gating import Gate
     from gradaudit.rules.catalogue import RULE_CODES
 
     severities = plan.severities
     if fail_on is not None:
         severities = {code: grade for code, grade in severities.items() if code not in RULE_CODES.values()}
-    policy = Policy(plan.fail_on if fail_on is None else fail_on, severities)
-    return Gate(policy, plan.accepted, None if baseline is None else read_baseline(baseline), is_whole)
+    return _gate_from(plan.fail_on if fail_on is None else fail_on, severities, plan.accepted, baseline, is_whole)
+
+
+def _gate_from(
+    fail_on: tuple[Status, ...],
+    severities: Mapping[str, Grade],
+    accepted: Sequence[Accepted],
+    baseline: Path | None,
+    is_whole: bool = True,
+) -> Gate:
+    from gradaudit.gate.baseline import read_baseline
+    from gradaudit.gate.policy import Policy
+    from gradaudit.gating import Gate
+
+    known = None if baseline is None else read_baseline(baseline)
+    return Gate(Policy(fail_on, severities), tuple(accepted), known, is_whole)
 
 
 def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
@@ -666,6 +772,11 @@ def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str
         if sum(path == other for other in outputs) > 1:
             raise click.UsageError(f"--output {path} is named twice: give each --format its own file.")
     return pairs + [(form, None) for form in open_forms or ([] if pairs else ["text"])]
+
+
+def _require_script(script: Path) -> None:
+    if not script.is_file():
+        raise ConfigError(f"There is no script {script}: name the Python file that trains, as for `python`.")
 
 
 def _require_writable(outputs: Sequence[Path], folder: Path | None) -> None:
@@ -723,10 +834,14 @@ def _report(audits: Sequence[Audit]) -> Report:
 
 
 def _gate(run: _Run, audit: Audit) -> int:
+    return _judge(audit, run.gate, _prefix(run))
+
+
+def _judge(audit: Audit, gate: Gate, prefix: str = "") -> int:
     """Say on what the run fails, if on anything; returns the exit status."""
-    failed = failures(audit, run.gate.policy.fail_on)
+    failed = failures(audit, gate.policy.fail_on)
     if failed:
-        _say(f"{_prefix(run)}The gate fails: {', '.join(_counted(failed))}.")
+        _say(f"{prefix}The gate fails: {', '.join(_counted(failed))}.")
     return exit_status(failed)
 
 
@@ -841,6 +956,12 @@ def _deliver(report: Report, deliveries: Sequence[tuple[str, Path | None]], rend
             _print(text)
 
 
+def _text_of(report: Report, **options: Any) -> str:
+    from gradaudit.reports.terminal import render_text
+
+    return render_text(report, **options)
+
+
 def _rendered(report: Report, form: str, render: Callable[..., str], on_terminal: bool) -> str:
     if form == "text":
         return _fitted(render, report, on_terminal=on_terminal)
@@ -929,6 +1050,17 @@ def _progress() -> Iterator[Callable[[str, str], None]]:
 
     with Console(stderr=True).status("") as status:
         yield lambda audit, phase: status.update(Text(f"{_printable(audit)}: {PHASES.get(phase, phase)}"))
+
+
+def _end(status: int) -> NoReturn:
+    """End the process at once, so that nothing runs which the script has registered for its end or for its failure."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    if "multiprocessing" in sys.modules:
+        for child in sys.modules["multiprocessing"].active_children():  # nobody else would end them
+            child.terminate()
+    os._exit(status)
 
 
 # ------------------------------------------------------------------------------------------------------ what went wrong

@@ -74,11 +74,16 @@ def user_errors(what_failed: str, kind: type[GradauditError]) -> Iterator[None]:
         hint = ' Code that is to run as a script only belongs under `if __name__ == "__main__":`.' if is_script else ""
         raise kind(f"{what_failed}: it ends the program{_at(error)}, with sys.exit or the like.{hint}") from error
     except Exception as error:
-        own = _ours(error)
+        own = own_error(error)
         if own is not None:
             raise own from own.__cause__
-        message = _message(error)
-        raise kind(f"{what_failed}: {type(error).__name__}{_at(error)}{': ' if message else ''}{message}") from error
+        raise kind(f"{what_failed}: {said(error)}") from error
+
+
+def said(error: Exception) -> str:
+    """An error's type, line and own words."""
+    message = _message(error)
+    return f"{type(error).__name__}{_at(error)}{': ' if message else ''}{message}"
 
 
 def raising_line(error: BaseException) -> Source | None:
@@ -128,7 +133,7 @@ def _message(error: Exception) -> str:
     return text.strip()
 
 
-def _ours(error: BaseException) -> BaseException | None:
+def own_error(error: BaseException) -> BaseException | None:
     """The first error along the chain of causes that gradaudit defines."""
     link: BaseException | None = error
     seen = set()

@@ -54,7 +54,7 @@ def _arriving_and_recorded(opening: Opening, call: GradientCall) -> tuple[Collec
     that it gets, if any of that is recorded.
     """
     watched = {id(handle) for handle in call.handles} if call.watched is None else call.watched
-    seeds = [node for known, node in opening.variables.with_nodes() if id(known.handle) in watched]
+    seeds = [node for known, node in opening.variables.with_nodes() if known.handles & watched]
     tensors = [handle for handle, variable in zip(call.handles, call.variables, strict=True) if variable is None]
     seeds += [node for tensor in tensors if (node := opening.known_node(tensor)) is not None]
     bodies = {id(place.frame): place.frame for place in opening.places.values() if place.frame.call is not None}

@@ -18,15 +18,15 @@ def updated_variables(opening: Opening, updates: Updates) -> set[int]:
     updated: set[int] = set()
     sources = set(opening.gradients())
     waiting = list(opening.graph.writes)
-    handles = {node: id(known.handle) for known, node in opening.variables.with_nodes()}
+    handles = {node: known.handles for known, node in opening.variables.with_nodes()}
     asked = opening.asked_handles()
     made_of_gradients = opening.graph.dependents(sources)
     waiting = [write for write in waiting if not all(is_zero(opening.value(value)) for value in write.values)]
     while found := [write for write in waiting if write.values & made_of_gradients]:
         waiting = [write for write in waiting if write not in found]
         for write in found:
-            updated |= {handles[variable] for variable in write.variables}
-            made_of_gradients |= opening.graph.dependents(v for v in write.variables if handles[v] not in asked)
+            updated |= {handle for variable in write.variables for handle in handles[variable]}
+            made_of_gradients |= opening.graph.dependents(v for v in write.variables if not handles[v] & asked)
     for handle, gradient in updates.applied:
         node = opening.known_node(values_of(gradient))
         if node is not None and is_zero(opening.value(node)):

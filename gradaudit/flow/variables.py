@@ -11,10 +11,14 @@ from gradaudit.graph.gradient_graph import GradientGraph
 
 @dataclass(frozen=True, eq=False)
 class KnownVariable:
-    """A Keras or TensorFlow variable, its handle, and what is reported of it."""
+    """A Keras or TensorFlow variable, its handle, and what is reported of it.
+
+    `handles` are the ids of all its handles: one that is distributed has another for each replica.
+    """
 
     variable: Any
     handle: Any
+    handles: frozenset[int]
     path: str
     shape: tuple[int, ...]
     dtype: str
@@ -43,14 +47,17 @@ class Variables:
         """Make a variable known; one that is known already stays as it is."""
         handle = variable.handle
         if id(handle) not in self._by_handle:
-            self._by_handle[id(handle)] = KnownVariable(
+            handles = frozenset({id(handle), *(id(part.handle) for part in _replicas(variable))})
+            known = KnownVariable(
                 variable=variable,
                 handle=handle,
+                handles=handles,
                 path=self._unused(getattr(variable, "path", None) or variable.name.removesuffix(":0")),
                 shape=_shape(variable),
                 dtype=str(getattr(variable.dtype, "name", variable.dtype)),
                 trainable=bool(variable.trainable),
             )
+            self._by_handle.update(dict.fromkeys(handles, known))
         return self._by_handle[id(handle)]
 
     def _unused(self, path: str) -> str:
@@ -79,6 +86,11 @@ class Variables:
     def with_nodes(self) -> list[tuple[KnownVariable, str]]:
         """All variables that the step was seen to touch, with their nodes."""
         return [(self._by_handle[key], node) for key, node in self._nodes.items()]
+
+
+def _replicas(variable: Any) -> tuple[Any, ...]:
+    """The variable's copies, where a strategy has made one for each replica."""
+    return tuple(getattr(getattr(variable, "value", variable), "values", ()))
 
 
 def _shape(variable: Any) -> tuple[int, ...]:

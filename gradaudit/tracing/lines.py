@@ -12,7 +12,7 @@ from keras.src.ops.function import Function
 from tensorflow.python.util import tf_stack
 
 from gradaudit.graph.verdicts import Source
-from gradaudit.user_code import displayed, is_framework
+from gradaudit.user_code import displayed, is_framework, is_users
 
 TRACING_FUNCTION = "_trace_once"
 """The function that calls the step: what lies further out is the caller of the audit, and no source of any op."""
@@ -38,6 +38,11 @@ def running_line(frame: FrameType | None, *, up_to_container: bool = False) -> S
         elif not is_framework(code.co_filename):
             return Source(displayed(code.co_filename), outer.f_lineno, code.co_name)
     return None
+
+
+def user_frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """The frames that run files of the user's own, innermost first."""
+    return (outer for outer in _frames(frame) if is_users(outer.f_code.co_filename))
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:

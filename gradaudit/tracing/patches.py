@@ -25,6 +25,14 @@ class Patches:
     def __exit__(self, *exception: object) -> None:
         self._undo.close()
 
+    def put(self, owner: Any, name: str, value: Any) -> None:
+        """Give `owner` an attribute of this name, in place of one that it has or not."""
+        if name in owner.__dict__:
+            self._undo.callback(setattr, owner, name, owner.__dict__[name])
+        else:
+            self._undo.callback(delattr, owner, name)
+        setattr(owner, name, value)
+
     def wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
         """Let calls of `owner.name` go to `wrapper`, which gets the original and then the call's arguments.
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import context
+from tensorflow.python.eager.polymorphic_function import concrete_function
 from tensorflow.python.framework import func_graph
 from tensorflow.python.ops import resource_variable_ops
+
+from gradaudit.tracing.patches import Patches
 
 SMALL = 64
 """Variables of up to this many elements get a value: scalars, seeds and counters are read while a model is built."""
@@ -60,6 +64,60 @@ class WeightlessVariable(resource_variable_ops.UninitializedVariable):  # type: 
         return super().assign_sub(*arguments, **options)
 
 
+class DeferredVariable(WeightlessVariable):
+    """A variable that gets its value when it is first read, or a function that reads it is run."""
+
+    def __init__(self, *, first_value: Callable[[], Any], deferred: Deferred, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._first_value = first_value
+        self._deferred = deferred
+        deferred.by_handle[id(self.handle)] = self
+
+    def take_value(self) -> None:
+        """Run the initializer, unless a value is there."""
+        if self._has_value:
+            return
+        self._has_value = True
+        self._deferred.given.append(self.name.removesuffix(":0"))
+        with tf.init_scope():
+            super().assign(tf.cast(self._first_value(), self.dtype))
+
+    def _refuse_eager_read(self) -> None:
+        if context.executing_eagerly():
+            self.take_value()
+
+
+@dataclass
+class Deferred:
+    """The variables of which values are put off, and the names of those that were given theirs after all."""
+
+    by_handle: dict[int, DeferredVariable] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
+
+    def run_function(
+        self, original: Callable[..., Any], function: Any, tensor_inputs: Any, captured_inputs: Any
+    ) -> Any:
+        """Run a function, with values for the variables that it takes from outside."""
+        if context.executing_eagerly():
+            for handle in (*tensor_inputs, *captured_inputs):
+                if id(handle) in self.by_handle:
+                    self.by_handle[id(handle)].take_value()
+        return original(function, tensor_inputs, captured_inputs)
+
+
+@contextlib.contextmanager
+def weights_on_demand() -> Iterator[Deferred]:
+    """Inside, variables that are made from an initializer take no memory before they are read."""
+    deferred = Deferred()
+
+    def create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
+        return _create(next_creator, deferred, **arguments)
+
+    with Patches() as patches, tf.variable_creator_scope(create):
+        patches.wrap(concrete_function.ConcreteFunction, "_call_flat", deferred.run_function)
+        yield deferred
+
+
 @contextlib.contextmanager
 def weights_without_memory() -> Iterator[None]:
     """Inside, variables that are made from an initializer take no memory.
@@ -76,7 +134,7 @@ def weights_without_memory() -> Iterator[None]:
         raise WeightlessReadError(f"code that was run while the model was built failed: {error.message}") from error
 
 
-def _create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
+def _create(next_creator: Callable[..., Any], deferred: Deferred | None = None, **arguments: Any) -> Any:
     initial_value = arguments.get("initial_value")
     if not callable(initial_value):
         return next_creator(**arguments)
@@ -84,15 +142,18 @@ def _create(next_creator: Callable[..., Any], **arguments: Any) -> Any:
     dtype = tf.as_dtype(arguments.get("dtype") or dtype)
     if not shape.is_fully_defined() or shape.num_elements() <= SMALL:
         return next_creator(**arguments)
-    return WeightlessVariable(
-        trainable=True if arguments.get("trainable") is None else arguments["trainable"],
-        name=arguments.get("name"),
-        shape=shape,
-        dtype=dtype,
-        constraint=arguments.get("constraint"),
-        synchronization=arguments.get("synchronization"),
-        aggregation=arguments.get("aggregation"),
-    )
+    description = {
+        "trainable": True if arguments.get("trainable") is None else arguments["trainable"],
+        "name": arguments.get("name"),
+        "shape": shape,
+        "dtype": dtype,
+        "constraint": arguments.get("constraint"),
+        "synchronization": arguments.get("synchronization"),
+        "aggregation": arguments.get("aggregation"),
+    }
+    if deferred is None:
+        return WeightlessVariable(**description)
+    return DeferredVariable(first_value=initial_value, deferred=deferred, **description)
 
 
 def _declared(initial_value: Callable[[], Any]) -> tuple[tf.TensorShape, Any] | None:

@@ -1,0 +1,189 @@
+"""From a training script to the audit of its first step: run it unchanged, stop where it would train, audit that."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradaudit.auditing import audit_built
+from gradaudit.errors import SubjectError, TraceError
+from gradaudit.subject import Subject
+from gradaudit.tracing.first_step import FirstStep, StepWatch
+from gradaudit.tracing.making import Made, watched_making
+from gradaudit.tracing.patches import Patches
+from gradaudit.tracing.weights import Deferred, weights_on_demand
+from gradaudit.user_code import is_users, own_error, raising_line, said
+
+if TYPE_CHECKING:
+    from gradaudit.graph.report import Audit
+
+_LINES_SHOWN = 3
+"""How many of the user's own lines, at most, are told of an error's way."""
+
+
+def run_script(
+    script: Path,
+    arguments: Sequence[str],
+    conclude: Callable[[Audit | Exception], None],
+    *,
+    verify: bool = False,
+    progress: Callable[[str], None] = lambda phase: None,
+) -> None:
+    """Run a script as Python does, up to its first train step, and hand the audit of that step to `conclude`.
+
+    Args:
+        script: a file of Python.
+        arguments: what it finds in `sys.argv` behind its name.
+        conclude: gets the audit, or why there is none, while the script stands still in its step. It is not to return:
+            what an exception leaves behind on its way out of a script (`finally`, `except:`, `with`) is the script's.
+        verify: also ask TensorFlow's own tape, and compare.
+        progress: called with the name of each phase as it begins.
+
+    Raises:
+        SubjectError: the script fails or ends before it trains, or never trains.
+    """
+    with watched_making() as made, weights_on_demand() as deferred, Patches() as patches:
+
+        def reached(step: FirstStep) -> None:
+            conclusion = _conclusion(step, script, made, deferred, watch, verify, progress)
+            if conclusion is not None:
+                conclude(conclusion)
+
+        watch = StepWatch(reached)
+        watch.install(patches)
+        progress("script")
+        with _errors_of(script), _as_started_by_python(script, arguments):
+            runpy.run_path(str(script), run_name="__main__")
+    raise SubjectError(
+        f"{script} ends without training: it calls no fit or train_on_batch of Keras, and asks for the gradient of no "
+        "variable, with the arguments that it was given. What it leaves to other processes is not seen."
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- the audit
+
+
+def _conclusion(
+    step: FirstStep,
+    script: Path,
+    made: Made,
+    deferred: Deferred,
+    watch: StepWatch,
+    verify: bool,
+    progress: Callable[[str], None],
+) -> Audit | Exception | None:
+    """The audit of a step, or why there is none; None where it is no train step, as far as can be seen from here."""
+    followed = _Followed(step.step)
+
+    def notes() -> Iterator[str]:
+        yield f"audited is the first step that {script} reaches, {_place(step)}. What comes after it was not run."
+        yield from _remarks(deferred, watch)
+        if followed.error is not None:
+            yield f"the step was followed until it fails ({said(followed.error)}): later losses are not seen."
+
+    try:
+        audit = audit_built(
+            _subject(step, followed),
+            made,
+            weightless=not deferred.given,
+            verify=verify,
+            notes=lambda: list(notes()),
+            progress=progress,
+        )
+        if followed.error is not None and audit.count("not-updated"):
+            raise TraceError("It fails between a gradient and its update.")
+    except TraceError as error:
+        conclusion = error if followed.error is None else TraceError(_untraceable(followed.error))
+        return conclusion if step.is_certain else None
+    except Exception as error:  # noqa: BLE001  # whatever it is, it must not pass through the script's own `except`
+        return error
+    return audit
+
+
+class _Followed:
+    """A step that may fail in a graph after its last gradient, as where it prints: what was seen until then counts."""
+
+    def __init__(self, step: Callable[..., Any] | None) -> None:
+        self._step = step
+        self.error: Exception | None = None
+
+    def __call__(self, *inputs: Any) -> Any:
+        self.error = None
+        try:
+            return None if self._step is None else self._step(*inputs)
+        except Exception as error:
+            if own_error(error) is not None:
+                raise
+            self.error = error
+            return None
+
+
+def _subject(step: FirstStep, followed: _Followed) -> Subject:
+    if step.model is not None:
+        return Subject.from_keras(step.model, step.batch)
+    return Subject(followed, step.inputs, name=step.name)
+
+
+def _place(step: FirstStep) -> str:
+    return step.what if step.source is None else f"{step.what} at {step.source}"
+
+
+def _remarks(deferred: Deferred, watch: StepWatch) -> Iterator[str]:
+    """What was done for real before the step, or was not done, though the script says so."""
+    if deferred.given:
+        count, first = len(deferred.given), deferred.given[0]
+        yield f"{count} weight{' was' if count == 1 else 's were'} given a value, because the script reads {first!r}."
+    if watch.zeros:
+        lines = ", ".join(map(str, dict.fromkeys(watch.zeros)))
+        yield f"the call that builds the model at {lines} was traced and not run: it returned zeros."
+
+
+def _untraceable(error: Exception) -> str:
+    return f'The step cannot be traced: {said(error)}. See docs/limitations.md, "What run cannot see".'
+
+
+# --------------------------------------------------------------------------------------------------------- the script
+
+
+@contextmanager
+def _as_started_by_python(script: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """Inside, the command line and the first place to import from are those of `python script arguments`."""
+    command_line, places = sys.argv, list(sys.path)
+    sys.argv = [str(script), *arguments]
+    sys.path[:1] = [str(script.resolve().parent)]
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = command_line, places
+
+
+@contextmanager
+def _errors_of(script: Path) -> Iterator[None]:
+    """Turn how a script ends before it trains into an error of ours."""
+    before = f"{script} ends before its first train step"
+    try:
+        yield
+    except SystemExit as error:
+        line = raising_line(error)
+        where = "" if line is None else f" at {line}"
+        raise SubjectError(f"{before}, with exit status {_status(error)}{where}.") from error
+    except Exception as error:
+        raise SubjectError("\n".join([f"{before}: {said(error)}", *_way(error)])) from error
+
+
+def _status(error: SystemExit) -> str:
+    if isinstance(error.code, int) or error.code is None:
+        return str(error.code or 0)
+    return f"1 and the message {str(error.code)!r}"
+
+
+def _way(error: Exception) -> list[str]:
+    """The last of the user's own lines that an error came through, as Python shows them."""
+    own = [entry for entry in traceback.extract_tb(error.__traceback__) if is_users(entry.filename)]
+    shown = traceback.format_list(own[-_LINES_SHOWN:])
+    return [line for entry in shown for line in entry.rstrip().splitlines()]

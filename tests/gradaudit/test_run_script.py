@@ -1,0 +1,294 @@
+"""`gradaudit run`: training scripts, unchanged, are audited at their first step, and no step is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "examples" / "scripts"
+
+FOUND: dict[str, tuple[str, dict[str, list[str]]]] = {
+    "functional_fit": ("fit", {"disconnected": ["quality/bias", "quality/kernel"]}),
+    "subclassed_train_step": ("fit", {"disconnected": ["denoiser/confidence/bias", "denoiser/confidence/kernel"]}),
+    "custom_loop": ("train_step", {"disconnected": ["embedding/bias", "embedding/kernel"]}),
+    "eager_loop": (
+        "a loop that differentiates",
+        {"disconnected": ["regressor/variance/bias", "regressor/variance/kernel"]},
+    ),
+    "gan_train_step": (
+        "fit",
+        {"disconnected": [f"generator/dense_{n}/{part}" for n in (2, 3) for part in ("bias", "kernel")]},
+    ),
+    "gan_loop": (
+        "a loop that differentiates",
+        {"disconnected": [f"generator/dense_{n}/{part}" for n in (2, 3) for part in ("bias", "kernel")]},
+    ),
+    "eager_gan_loop": ("a loop that differentiates", {}),
+    "tf_data_fit": ("fit", {}),
+    "pydataset_fit": ("fit", {}),
+    "mixed_precision": ("train_step", {"disconnected": ["example_weight/bias", "example_weight/kernel"]}),
+    "mirrored_fit": ("fit", {"disconnected": ["pitch/bias", "pitch/kernel"]}),
+    "mirrored_loop": ("distributed_train_step", {"disconnected": ["unused/bias", "unused/kernel"]}),
+    "with_arguments": ("train_on_batch", {"disconnected": ["skipped/bias", "skipped/kernel"]}),
+    "with_checkpoints": ("train_step", {"disconnected": ["net/domain/bias", "net/domain/kernel"]}),
+}
+"""Of each script: what it was stopped at, and the variables that will not learn, by status."""
+TOTALS = {"gan_train_step": 8, "gan_loop": 8, "eager_gan_loop": 8, "mirrored_fit": 6, "mirrored_loop": 6}
+ARGUMENTS = {"with_arguments": ["--format", "large", "--units", "12"]}
+LEFT = {"with_checkpoints": ["before.txt"]}
+"""The files that a script writes before its first step; no others may be there."""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, which the script ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "gradaudit", "run", *arguments],
+        cwd=folder,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def audited(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode in (0, 1), done.stderr
+    (audit,) = json.loads(done.stdout)["audits"]
+    return dict(audit)
+
+
+def by_status(audit: dict[str, Any]) -> dict[str, list[str]]:
+    paths: dict[str, list[str]] = {}
+    for variable in audit["variables"]:
+        if variable["status"] != "connected":
+            paths.setdefault(variable["status"], []).append(variable["path"])
+    return {status: sorted(names) for status, names in paths.items()}
+
+
+def written(folder: Path, text: str, name: str = "train.py") -> Path:
+    (folder / name).write_text(text, "utf-8")
+    return folder / name
+
+
+def test_every_script_of_the_examples_has_its_findings_here() -> None:
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*FOUND, "networks"}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_script_is_audited_at_its_first_step_and_writes_nothing_after_it(name: str, tmp_path: Path) -> None:
+    what, expected = FOUND[name]
+
+    done = run(tmp_path, "--format", "json", "--verify", str(SCRIPTS / f"{name}.py"), *ARGUMENTS.get(name, []))
+
+    audit = audited(done)
+    assert by_status(audit) == expected
+    assert f"reaches, {what} at " in audit["notes"][0]
+    assert len(audit["variables"]) == TOTALS.get(name, len(audit["variables"]))
+    assert done.returncode == (1 if expected else 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == LEFT.get(name, [])
+
+
+def test_the_layer_that_a_script_never_calls_is_told(tmp_path: Path) -> None:
+    audit = audited(run(tmp_path, "--format", "json", str(SCRIPTS / "pydataset_fit.py")))
+
+    (finding,) = audit["findings"]
+    assert finding["rule"] == "GA106"
+    assert "judge/attend" in finding["message"]
+
+
+FIT = """
+import sys
+import keras
+import numpy as np
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(200), keras.layers.Dense(1)])
+model.compile("adam", loss="mse")
+"""
+ENDLESS = (
+    FIT
+    + """
+try:
+    model.fit(np.ones((8, 4)), np.ones((8, 1)), callbacks=[keras.callbacks.ModelCheckpoint("c.keras")])
+except BaseException as error:
+    open("caught.txt", "w").write(repr(error))
+finally:
+    open("finally.txt", "w").write(str(model.optimizer.iterations.numpy()))
+open("after.txt", "w")
+"""
+)
+
+
+def test_neither_finally_nor_except_nor_what_follows_runs(tmp_path: Path) -> None:
+    done = run(tmp_path, str(written(tmp_path, ENDLESS)))
+
+    assert done.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+UNTOUCHED = """
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gradaudit.running import run_script
+
+class Stopped(BaseException):
+    pass
+
+def conclude(conclusion):
+    raise Stopped(conclusion)
+
+kept = tf.GradientTape.gradient, keras.Model.fit, keras.layers.Layer.__call__, sys.modules["__main__"], list(sys.path)
+with pytest.raises(Stopped) as stopped:
+    run_script(Path(sys.argv[1]), ["--x"], conclude)
+(audit,) = stopped.value.args
+print([(v.path, v.status) for v in audit.variables])
+frame = [entry for entry in stopped.traceback if entry.name == "<module>"][-1].frame
+model, optimizer = frame.f_globals["model"], frame.f_globals["optimizer"]
+moved = tf.reduce_max(tf.abs(model.weights[0] - frame.f_globals["first"]))
+print(int(optimizer.iterations), optimizer.built, float(moved))
+now = tf.GradientTape.gradient, keras.Model.fit, keras.layers.Layer.__call__, sys.modules["__main__"], list(sys.path)
+print(now == kept)
+"""
+LOOP = """
+import keras
+import numpy as np
+import tensorflow as tf
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD(1.0)
+first = model.weights[0].numpy()
+x = tf.ones((8, 4))
+
+{decorator}
+def train_step(x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+    return loss
+
+while True:
+    loss = train_step(x)
+    print(float(loss))
+"""
+
+
+@pytest.mark.parametrize("decorator", ["@tf.function", "@tf.function(jit_compile=True)", ""])
+def test_weights_and_optimizer_are_as_they_were_and_no_patch_is_left(decorator: str, tmp_path: Path) -> None:
+    script = written(tmp_path, LOOP.format(decorator=decorator))
+
+    done = subprocess.run(
+        [sys.executable, "-c", UNTOUCHED, str(script)], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+
+    paths, state, patches = done.stdout.splitlines()[-3:]
+    assert paths.count("'connected'") == 4
+    assert state == "0 False 0.0"
+    assert patches == "True"
+
+
+def test_all_options_before_the_script_are_gradaudits_and_all_after_it_the_scripts(tmp_path: Path) -> None:
+    script = written(tmp_path, "import sys\nprint(sys.argv, __name__, __file__, sys.path[0])\n")
+
+    done = run(tmp_path, "--format", "json", "train.py", "--format", "x", "--", "-h")
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"['train.py', '--format', 'x', '--', '-h'] __main__ train.py {script.parent}" in done.stderr
+    assert "gradaudit: train.py ends without training: it calls no fit or train_on_batch" in done.stderr
+
+
+def test_a_script_that_fails_is_told_with_its_own_lines(tmp_path: Path) -> None:
+    written(tmp_path, "def build():\n    return {}['units']\n\ntry:\n    build()\nexcept ValueError:\n    pass\n")
+
+    done = run(tmp_path, "train.py")
+
+    assert done.returncode == 2
+    assert "train.py ends before its first train step: KeyError at train.py:2 in build: 'units'" in done.stderr
+    assert 'File "train.py", line 5, in <module>' in done.stderr
+    assert "return {}['units']" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ("raise SystemExit(3)", "with exit status 3 at train.py:1"),
+        ("import sys; sys.exit('no data')", "with exit status 1 and the message 'no data'"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--lr'])", "with exit status 2"),
+    ],
+)
+def test_a_script_that_ends_itself_is_told_with_its_status(ending: str, told: str, tmp_path: Path) -> None:
+    written(tmp_path, ending)
+
+    done = run(tmp_path, "train.py")
+
+    assert done.returncode == 2
+    assert "train.py ends before its first train step, " + told in done.stderr
+
+
+def test_a_script_that_is_not_there_and_a_step_that_cannot_be_traced_exit_with_2(tmp_path: Path) -> None:
+    assert "There is no script nowhere.py" in run(tmp_path, "nowhere.py").stderr
+    written(tmp_path, FIT + "model.fit(np.ones((8, 3)), np.ones((8, 1)))\n")
+
+    done = run(tmp_path, "train.py")
+
+    assert done.returncode == 2
+    assert "gradaudit: The step cannot be traced: ValueError" in done.stderr
+
+
+def test_gradients_of_inputs_before_the_training_are_no_step(tmp_path: Path) -> None:
+    saliency = """
+import tensorflow as tf
+image = tf.ones((2, 4))
+for _ in range(2):
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        score = tf.reduce_sum(model(image))
+    print("saliency", float(tf.reduce_sum(tape.gradient(score, image))) != 0.0)
+model.fit(np.ones((8, 4)), np.ones((8, 1)))
+"""
+    written(tmp_path, FIT + saliency)
+
+    done = run(tmp_path, "--format", "json", "train.py")
+
+    audit = audited(done)
+    # Once more than it runs: the first round is traced, to see whether it trains.
+    assert done.stderr.count("saliency True") == 3
+    assert "fit at train.py:" in audit["notes"][0]
+    assert audit["weights_allocated"] is True
+    assert "because the script reads" in audit["notes"][1]
+
+
+def test_a_model_that_is_run_before_its_training_has_the_weights_that_it_would_have(tmp_path: Path) -> None:
+    reading = """
+total = float(keras.ops.sum(keras.ops.abs(model.layers[0].kernel)))
+print("sum", total > 0, model.predict(np.ones((1, 4)), verbose=0).shape)
+model.fit(np.ones((8, 4)), np.ones((8, 1)))
+"""
+    done = run(tmp_path, str(written(tmp_path, FIT + reading)))
+
+    assert done.returncode == 0
+    assert "sum True (1, 1)" in done.stderr
+
+
+def test_a_loop_that_fails_between_gradient_and_update_is_not_audited(tmp_path: Path) -> None:
+    loop = LOOP.format(decorator="").replace(
+        "    optimizer.apply",
+        "    print(float(tape.gradient(loss, model.trainable_variables)[0][0, 0]))\n    optimizer.apply",
+    )
+    written(tmp_path, loop)
+
+    done = run(tmp_path, "train.py")
+
+    assert done.returncode == 2
+    assert "The step cannot be traced" in done.stderr
