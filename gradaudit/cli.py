@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -721,7 +721,8 @@ def _gate_of(plan: Plan, fail_on: tuple[Status, ...] | None, baseline: Path | No
     severities = plan.severities
     if fail_on is not None:
         severities = {code: grade for code, grade in severities.items() if code not in RULE_CODES.values()}
-    return _gate_from(plan.fail_on if fail_on is None else fail_on, severities, plan.accepted, baseline, is_whole)
+    gate = _gate_from(plan.fail_on if fail_on is None else fail_on, severities, plan.accepted, baseline)
+    return replace(gate, contracts=plan.contracts, is_whole=is_whole)
 
 
 def _gate_from(
@@ -729,14 +730,13 @@ def _gate_from(
     severities: Mapping[str, Grade],
     accepted: Sequence[Accepted],
     baseline: Path | None,
-    is_whole: bool = True,
 ) -> Gate:
     from gradaudit.gate.baseline import read_baseline
     from gradaudit.gate.policy import Policy
     from gradaudit.gating import Gate
 
     known = None if baseline is None else read_baseline(baseline)
-    return Gate(Policy(fail_on, severities), tuple(accepted), known, is_whole)
+    return Gate(Policy(fail_on, severities), tuple(accepted), baseline=known)
 
 
 def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:

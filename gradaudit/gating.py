@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from gradaudit.gate.baseline import Baseline
 from gradaudit.gate.comments import Comments, Ignore
 from gradaudit.gate.policy import Policy
 from gradaudit.gate.suppressions import Accepted
-from gradaudit.graph.contracts import Unmatched
+from gradaudit.graph.contracts import Contract, Unmatched
 from gradaudit.graph.verdicts import Finding, Source, Suppression
 from gradaudit.rules import unmatched
 from gradaudit.rules.catalogue import RULE_CODES, RULES
@@ -31,8 +32,13 @@ class Gate:
 
     policy: Policy = field(default_factory=Policy)
     accepted: tuple[Accepted, ...] = ()
+    contracts: tuple[Contract, ...] = ()
     baseline: Baseline | None = None
     is_whole: bool = True
+
+    def has(self, finding: Finding) -> bool:
+        """Whether a finding of GA301 is about one of its contracts."""
+        return finding.key[0] in map(str, self.contracts)
 
 
 def gated(audits: Sequence[Audit], gates: Sequence[Gate]) -> tuple[Audit, ...]:
@@ -44,6 +50,7 @@ def gated(audits: Sequence[Audit], gates: Sequence[Gate]) -> tuple[Audit, ...]:
     """
     used: set[Any] = set()
     comments = Comments()
+    audits = _without_matched_elsewhere(audits, gates)
     judged = tuple(_judged(audit, gate, comments, used) for audit, gate in zip(audits, gates, strict=True))
     idle = [_idle(audit, gate, comments, used) for audit, gate in zip(audits, gates, strict=True)]
     told: set[Unmatched] = set()
@@ -55,6 +62,22 @@ def gated(audits: Sequence[Audit], gates: Sequence[Gate]) -> tuple[Audit, ...]:
         kept = [finding for finding in findings if finding is not None]
         finished.append(replace(audit, findings=tuple(sorted((*audit.findings, *kept), key=lambda f: f.rule))))
     return tuple(finished)
+
+
+def _without_matched_elsewhere(audits: Sequence[Audit], gates: Sequence[Gate]) -> list[Audit]:
+    """The audits without what GA301 says of contracts that match something in another scenario, or might."""
+    unmatched_in = Counter(
+        finding.key for audit in audits for finding in audit.findings if finding.rule == unmatched.RULE.code
+    )
+
+    def counts(finding: Finding) -> bool:
+        having = [gate for gate in gates if gate.has(finding)]
+        return all(gate.is_whole for gate in having) and unmatched_in[finding.key] >= len(having)
+
+    return [
+        replace(audit, findings=tuple(f for f in audit.findings if f.rule != unmatched.RULE.code or counts(f)))
+        for audit in audits
+    ]
 
 
 def _judged(audit: Audit, gate: Gate, comments: Comments, used: set[Any]) -> Audit:
@@ -111,12 +134,14 @@ def _idle(audit: Audit, gate: Gate, comments: Comments, used: set[Any]) -> list[
 
 def _idle_comment(ignore: Ignore, gate: Gate, used: set[Any]) -> list[Unmatched]:
     if not ignore.reason:
-        return [Unmatched(str(ignore), "it gives no reason, and accepts nothing", _line(ignore))]
+        return [Unmatched(str(ignore), "it gives no reason, and accepts nothing", source=_line(ignore))]
     known = {rule.code for rule in RULES}
-    wrong = [Unmatched(str(ignore), f"{rule} is no rule", _line(ignore)) for rule in ignore.rules if rule not in known]
+    wrong = [
+        Unmatched(str(ignore), f"{rule} is no rule", rule, _line(ignore)) for rule in ignore.rules if rule not in known
+    ]
     idle = [rule for rule in ignore.rules if rule in known and (ignore, rule) not in used]
     if idle and gate.is_whole:
-        wrong.append(Unmatched(str(ignore), f"nothing is found here by {', '.join(idle)}", _line(ignore)))
+        wrong.append(Unmatched(str(ignore), f"nothing is found here by {', '.join(idle)}", source=_line(ignore)))
     return wrong
 
 

@@ -127,8 +127,10 @@ def test_gradaudit_offers_these_names_and_no_others():
 
     assert gradaudit.__all__ == [
         "Audit",
+        "AuditCallback",
         "ConfigError",
         "DisagreementError",
+        "GateError",
         "GradauditError",
         "OutputError",
         "Subject",

@@ -59,12 +59,12 @@ class ContractCheck:
         paths = [verdict.path for verdict in self._verdicts]
         for pattern in contract.variables:
             if not any(matches(path, pattern) for path in paths):
-                yield Unmatched(
-                    str(contract), f"no variable that is audited matches {pattern!r}{nearest(pattern, paths)}"
-                )
+                message = f"no variable that is audited matches {pattern!r}{nearest(pattern, paths)}"
+                yield Unmatched(str(contract), message, pattern)
         terms = list(dict.fromkeys(term.name for objective in self._objectives for term in objective.terms))
         if contract.term is not None and not any(matches(term, contract.term) for term in terms):
-            yield Unmatched(str(contract), f"no loss term matches {contract.term!r}{nearest(contract.term, terms)}")
+            message = f"no loss term matches {contract.term!r}{nearest(contract.term, terms)}"
+            yield Unmatched(str(contract), message, contract.term)
 
     def _breaches(self, contract: Contract) -> Iterator[Breach]:
         if contract.kind == "must-train":

@@ -57,10 +57,14 @@ class Breach:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """What a project says of its training, and nothing there answers to it: `about` is what was said."""
+    """What a project says of its training, and nothing there answers to it.
+
+    `about` is what was said, and `part` the pattern of it that matches nothing, where it has several.
+    """
 
     about: str
     message: str
+    part: str = ""
     source: Source | None = None
 
 

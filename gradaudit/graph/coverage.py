@@ -16,7 +16,8 @@ class TermCoverage:
     """A participation term, and what it reaches.
 
     `covers` are the variables that no task term trains; `silences` those that get zeros from it, as from a term of
-    weight 0, so that no warning names them; `also` how many variables it reaches that a task term trains.
+    weight 0, so that no warning names them; `also` how many variables it reaches that a task term trains. `repeats`
+    says that terms of the same loss before it cover or silence all of them.
     """
 
     objective: str
@@ -26,11 +27,18 @@ class TermCoverage:
     covers: tuple[str, ...]
     silences: tuple[str, ...]
     also: int
+    repeats: bool = False
 
     @property
-    def covers_nothing_new(self) -> bool:
-        """Whether the step would train just the same variables without it."""
-        return not self.covers and not self.silences
+    def idle_because(self) -> str | None:
+        """Why the step would train just the same variables without it, as a clause; None if it would not."""
+        if self.repeats:
+            return "terms before it cover all that it covers"
+        if self.covers or self.silences:
+            return None
+        if self.also:
+            return f"task terms train {'all' if self.also > 1 else 'the one'} that it reaches ({self.also})"
+        return "it reaches no variable that trains"
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ def coverage(
     terms = []
     tasks = {(loss.name, term.name) for loss in objectives for term in loss.terms if term.kind == "task"}
     for objective in objectives:
+        before: set[str] = set()
         for term in objective.terms:
             if term.kind == "participation":
                 pair = (objective.name, term.name)
@@ -84,7 +93,10 @@ def coverage(
                     v.path for v in verdicts if v.status == "zero-gradient" and pair in zeros.get(v.path, ())
                 )
                 also = len(reached) - len(covers)
-                terms.append(TermCoverage(*pair, term.weight, term.source, covers, silences, also))
+                mine = {*covers, *silences}
+                repeats = bool(mine) and mine <= before
+                before |= mine
+                terms.append(TermCoverage(*pair, term.weight, term.source, covers, silences, also, repeats))
     covered = {path for term in terms for path in (*term.covers, *term.silences)}
     return Coverage(
         terms=tuple(terms),

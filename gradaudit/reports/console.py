@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
+from gradaudit.reports.inert import inert
+
 COLOURS = {
     "title": "bold",
     "aside": "dim",
@@ -94,3 +96,9 @@ def card(left: Text, right: Text, facts: list[tuple[str, Text]]) -> Group:
         body.add_row(Text("" if label == above else label, "label"), value)
         above = label
     return Group(Padding(heading, (0, 0, 0, 2)), Padding(body, (0, 0, 0, 4)))
+
+
+def place(lines: str, function: str) -> Text:
+    """Lines of code, and the function that they stand in."""
+    text = Text(inert(lines), "source")
+    return text.append(f"  in {inert(function)}", "aside") if function else text

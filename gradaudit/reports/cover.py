@@ -9,15 +9,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gradaudit.graph.coverage import TermCoverage
 from gradaudit.graph.participation_measured import Curves, MeasuredParticipation
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.reports import wording
 from gradaudit.reports.console import WIDEST, card, printed
+from gradaudit.reports.covered_terms import cover_headline, term_cards
 from gradaudit.reports.cures import cures
 from gradaudit.reports.inert import inert
-from gradaudit.reports.terminal import cost_cards, group_entry, heading, place
+from gradaudit.reports.terminal import cost_cards, group_entry, heading
 
 _SHOWN_MEMBERS = 8
 _SHOWN_ROWS = 12
@@ -38,9 +38,9 @@ def render_cover(
 
 def _section(audit: Audit, plot: str | None, columns: int) -> Group:
     answer = audit.coverage
-    parts: list[RenderableType] = [heading(audit), Text(), _headline(audit)]
-    for term in answer.terms:
-        parts += [Text(), _term(audit, term)]
+    parts: list[RenderableType] = [heading(audit), Text(), cover_headline(audit)]
+    for term in term_cards(audit):
+        parts += [Text(), term]
     uncovered = set(answer.uncovered)
     for group in wording.ordered_groups(audit):
         if not uncovered.isdisjoint(group.variables):
@@ -58,30 +58,6 @@ def _section(audit: Audit, plot: str | None, columns: int) -> Group:
     if audit.notes:
         parts += [Text(), *(Text(f"Note: {inert(note)}", "aside") for note in audit.notes)]
     return Group(*parts)
-
-
-def _headline(audit: Audit) -> Text:
-    return Text(inert(wording.cover_headline(audit)), "disconnected" if audit.coverage.uncovered else "good")
-
-
-def _term(audit: Audit, term: TermCoverage) -> Group:
-    facts: list[tuple[str, Text]] = []
-    if len({each.objective for each in audit.coverage.terms}) > 1:
-        (loss,) = (loss for loss in audit.objectives if loss.name == term.objective)
-        facts.append(("of", Text(inert(f"{loss.name}, {loss.source}" if loss.source else loss.name))))
-    for label, paths in (("covers", term.covers), ("silences", term.silences)):
-        facts += [(label, Text(inert(line))) for line in wording.by_layer(paths, _SHOWN_MEMBERS)]
-    if term.covers_nothing_new:
-        facts.append(("covers", Text("nothing that task terms do not train anyway: leave it out", "warning")))
-    if term.also:
-        facts.append(("also", Text(f"pulls on {wording.counted(term.also, 'variable')} that task terms train")))
-    if term.weight == 0:
-        facts.append(("weight", Text("0: it silences the warning, and trains nothing")))
-    if term.source is not None:
-        facts.append(("where", place(str(term.source), term.source.function)))
-    weight = f"weight {wording.weight_of(term.weight)}, covers {len(term.covers) + len(term.silences)}"
-    right = Text.assemble((weight, "aside"), ("  GA402", "warning") if term.covers_nothing_new else "")
-    return card(Text(inert(term.name), "participation-only"), right, facts)
 
 
 def _measured(found: MeasuredParticipation, plot: str | None) -> Iterator[RenderableType]:

@@ -13,12 +13,14 @@ from gradaudit.graph import verdicts
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import STATUSES, Finding, Objective, Term
 from gradaudit.reports import wording
-from gradaudit.reports.console import WIDEST, as_html, card, printed
+from gradaudit.reports.console import WIDEST, as_html, card, place, printed
+from gradaudit.reports.covered_terms import cover_headline, term_cards
 from gradaudit.reports.inert import inert
 from gradaudit.reports.scenario_table import scenario_table
 
 COST_RULE = "GA401"
-"""What it says is told in a card of its own."""
+IDLE_RULE = "GA402"
+"""What these say is told in cards of their own."""
 _HEADING_SPACE = 8
 """Columns of an entry's first line that are indent and gaps."""
 
@@ -53,7 +55,7 @@ def _section(audit: Audit, picture: str | None, columns: int) -> Group:
     for group in wording.ordered_groups(audit):
         parts += [Text(), group_entry(audit, group, columns)]
     for finding in wording.other_findings(audit):
-        if finding.rule != COST_RULE:
+        if finding.rule not in (COST_RULE, IDLE_RULE):
             parts += [Text(), _finding(finding)]
     for entry in cost_cards(audit):
         parts += [Text(), entry]
@@ -130,12 +132,6 @@ def _finding(finding: Finding) -> Group:
     return card(Text(inert(finding.heading or finding.message), finding.severity), right, facts)
 
 
-def place(lines: str, function: str) -> Text:
-    """Lines of code, and the function that they stand in."""
-    text = Text(inert(lines), "source")
-    return text.append(f"  in {inert(function)}", "aside") if function else text
-
-
 def cost_cards(audit: Audit) -> Iterator[RenderableType]:
     """What the participation terms cost, for each optimizer."""
     severities = {finding.rule: finding.severity for finding in audit.findings}
@@ -151,21 +147,18 @@ def cost_cards(audit: Audit) -> Iterator[RenderableType]:
 
 
 def _coverage(audit: Audit) -> Iterator[RenderableType]:
-    """The answer to: do the participation terms cover everything that no task term trains?"""
+    """Whether the participation terms cover everything that nothing else gives a gradient, and what each covers."""
     answer = audit.coverage
-    if not answer.terms or not (answer.covered or answer.uncovered):
+    if not answer.terms and not answer.gets_nothing:
         return
-    family = wording.family(term.name for term in answer.terms)
-    total = len(answer.covered) + len(answer.uncovered)
-    yield Text(
-        f"Of {wording.counted(total, 'variable')} that no task term trains, {inert(family)} "
-        f"covers {len(answer.covered)}; not covered: {len(answer.uncovered) or 'none'}.",
-        "participation-only" if not answer.uncovered else "disconnected",
-    )
-    for path in answer.uncovered[:_SHOWN_PATHS]:
-        yield Padding(Text(inert(path)), (0, 0, 0, 4))
-    if len(answer.uncovered) > _SHOWN_PATHS:
-        yield Padding(Text(f"… {len(answer.uncovered) - _SHOWN_PATHS} more"), (0, 0, 0, 4))
+    yield cover_headline(audit)
+    for entry in term_cards(audit):
+        yield Text()
+        yield entry
+    if answer.terms and answer.uncovered:
+        yield Text()
+        lines = "\n".join(inert(line) for line in wording.by_layer(answer.uncovered, _SHOWN_PATHS))
+        yield card(Text("not covered", "disconnected"), Text(), [("variables", Text(lines))])
     yield Text()
 
 

@@ -12,11 +12,8 @@ RULE = Rule(code="GA402", title="participation term that covers nothing new", se
 def findings(terms: Iterable[TermCoverage]) -> Iterator[Finding]:
     """A finding for each term that could be left out."""
     for term in terms:
-        if term.covers_nothing_new:
-            why = (
-                f"task terms train {'all' if term.also > 1 else 'the one'} that it reaches ({term.also})"
-                if term.also
-                else "it reaches no variable that trains"
-            )
+        if term.idle_because is not None:
             at = "" if term.source is None else f" ({term.source})"
-            yield RULE.finding(f"{term.name}{at}: {why}. Leave it out", about=(term.name,), sources=known(term.source))
+            yield RULE.finding(
+                f"{term.name}{at}: {term.idle_because}. Leave it out", about=(term.name,), sources=known(term.source)
+            )

@@ -15,7 +15,7 @@ def findings(unmatched: Iterable[Unmatched]) -> Iterator[Finding]:
         message = each.message.removesuffix(".")
         yield RULE.finding(
             f"{message} ({each.about})",
-            about=(each.about, each.message),
+            about=(each.about, each.part),
             heading=each.about,
             facts=(("unmatched", message),),
             sources=known(each.source),

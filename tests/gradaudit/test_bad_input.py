@@ -138,7 +138,10 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--config", "gradaudt.toml"], "There is no config file gradaudt.toml; did you mean 'gradaudit.toml'?"),
         (["--confg", "x"], "No such option '--confg'."),
-        (["--format", "yaml"], "'yaml' is not one of 'text', 'json'. See: gradaudit trace --help"),
+        (
+            ["--format", "yaml"],
+            "'yaml' is not one of 'text', 'json', 'markdown',",
+        ),
         (["--scenario", "bothe"], "There is no scenario 'bothe' in"),
         (["--set", "targets"], "--set targets: write KEY=VALUE"),
         (["--set", "targets.left=1"], "'targets.left' cannot be set, because 'targets' is no table"),

@@ -114,10 +114,10 @@ def test_the_participation_terms_cover_everything_or_it_lists_what_they_do_not()
     covered = group("participation-only", "m/pitch/kernel", terms=("participation/pitch",))
     left = group("disconnected", "m/energy/kernel", outputs=("energy_output",))
     rendered = render_text(report_of(drawn_audit(text, covered, left)))
-    assert "Of 2 variables that no task term trains, participation/pitch covers 1; not covered: 1." in rendered
-    assert "    m/energy/kernel\n" in rendered
+    assert "participation/pitch covers 1 of 2 variables that nothing else gives a gradient" in rendered
+    assert "  not covered\n    variables   m/energy (kernel)\n" in rendered
     whole = render_text(report_of(xtts_audit("minimal", blocks=1)))
-    assert "Of 18 variables that no task term trains, gradient_participation covers 18; not covered: none." in whole
+    assert "gradient_participation covers 18 of 18 variables that nothing else gives a gradient" in whole
 
 
 def test_a_finding_that_is_about_no_group_is_told_too():

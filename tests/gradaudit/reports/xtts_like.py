@@ -222,7 +222,7 @@ def _audit(scenario: str, network: _Network, terms: list[Term], untargeted: Sequ
     objectives = (Objective("loss", tuple(terms), Source("xtts/models/xtts.py", 201, "train_step")),)
     covered = coverage(objectives, verdicts, {})
     paths = frozenset(network.shapes)
-    adamw = OptimizerFacts("AdamW", "normalizes", 1e-7, 0.004, paths, paths, 2048)
+    adamw = OptimizerFacts("AdamW", "normalizes", 1e-7, 0.004, paths, dict.fromkeys(paths, 0.004), 2048)
     costs = participation_costs(covered, [adamw])
     findings += participation_cost.findings(costs)
     return Audit(
