@@ -413,6 +413,7 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
     from gradaudit.output import file_names, write_file
     from gradaudit.reports.json_report import render_json
     from gradaudit.reports.matrix import render_matrix, render_scenarios
+    from gradaudit.reports.page import render_page
     from gradaudit.reports.picture import draw, render_picture
     from gradaudit.reports.terminal import render_text
     from gradaudit.reports.wording import name
@@ -420,6 +421,7 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
     names = [name(audit) for audit in report.audits]
     _, *stems = file_names(["scenarios", *names])
     write_file(folder / "report.json", render_json(report).encode())
+    write_file(folder / "report.html", render_page(report).encode())
     if len(names) > 1:
         write_file(folder / "scenarios.csv", render_scenarios(report).encode())
     for audit, stem in zip(report.audits, stems, strict=True):

@@ -1,0 +1,81 @@
+// Puts the page together: the verdict on top, the tabs, the theme, and whatever stands in each view.
+
+const TABS = { graph: "Graph", variables: "Variables", terms: "Terms", scenarios: "Scenarios" };
+
+function showVerdict() {
+  const { title, headline, facts, variables } = audit();
+  const worst = Math.min(...variables.map((variable) => variable[VARIABLE.status]));
+  const status = STATUSES[Number.isFinite(worst) ? worst : STATUSES.length - 1];
+  find("subject").textContent = title;
+  find("headline").textContent = headline;
+  find("headline").className = status.isQuiet ? "good" : `ink s-${status.name}`;
+  find("facts").textContent = facts.join(" · ");
+  const lines = [`${audit().sum}.`, ...audit().keras, ...audit().notes.map((note) => `Note: ${note}`), `${audit().how} gradaudit ${content.version}, ${content.environment.join(", ")}.`];
+  find("closing").replaceChildren(...lines.map((line) => element("span", {}, element("bdi", {}, line), " ")));
+}
+
+// A button for each status that occurs: what it means, and a way to its variables.
+function showStatuses() {
+  const present = STATUSES.map((status, number) => ({ ...status, number, count: countOf(audit(), number) })).filter(({ count }) => count);
+  find("statuses").replaceChildren(...present.map(({ name, meaning, sign, number, count }) =>
+    element("button", {
+      type: "button", class: `chip s-${name}`, "aria-pressed": String(state.status === number), title: `Show the ${name} variables`,
+      onclick: () => change(state.status === number ? { status: null } : { status: number, view: "variables" }),
+    }, element("b", {}, `${sign} ${count.toLocaleString("en")} ${name}`), element("span", {}, meaning))));
+}
+
+function buildTabs() {
+  const tabs = VIEWS.map((view) => element("button", { type: "button", role: "tab", id: `tab-${view}`, "aria-controls": `panel-${view}`, onclick: () => change({ view }) }, TABS[view]));
+  find("tabs").append(...tabs);
+  find("tabs").addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = (VIEWS.indexOf(state.view) + step + VIEWS.length) % VIEWS.length;
+    change({ view: VIEWS[next] });
+    tabs[next].focus();
+  });
+  const show = () => VIEWS.forEach((view, place) => {
+    tabs[place].setAttribute("aria-selected", String(view === state.view));
+    tabs[place].tabIndex = view === state.view ? 0 : -1;
+    find(`panel-${view}`).hidden = view !== state.view;
+  });
+  listeners.push((differs) => differs("view") && show());
+  show();
+}
+
+function buildTheme() {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const show = () => (find("theme").textContent = isDark() ? "☀ Light" : "☾ Dark");
+  find("theme").addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    show();
+  });
+  system.addEventListener("change", show);
+  show();
+}
+
+function buildScenarioChoice() {
+  find("scenario-choice").hidden = content.audits.length < 2;
+  find("scenario").append(...content.audits.map((each, place) => element("option", { value: place }, each.name)));
+  find("scenario").addEventListener("change", () => change({ audit: Number(find("scenario").value) }));
+  listeners.push((differs) => differs("audit") && (find("scenario").value = state.audit));
+}
+
+buildTabs();
+buildTheme();
+buildScenarioChoice();
+listeners.push((differs) => {
+  if (differs("audit")) showVerdict();
+  if (differs("audit") || differs("status")) showStatuses();
+});
+showVerdict();
+showStatuses();
+buildMap();
+buildTable();
+buildMatrix();
+buildScenarios();
+buildDetails();
+document.documentElement.dataset.ready = "true";
