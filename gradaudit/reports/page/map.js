@@ -300,10 +300,25 @@ function register(shape, item) {
   });
 }
 
-// What a click or Enter does: a variable is chosen, a box opens or closes.
+// What a click or Enter does: a variable is chosen, a box opens or closes, and a mark tells of what it is about.
 function act({ number, variable }) {
   if (variable !== null) change({ chosen: variable });
-  else toggle(number);
+  else if (canOpen(audit().boxes[number])) toggle(number);
+  else if (!STATUSES[audit().boxes[number][BOX.status]].isQuiet) change({ chosen: firstBelow(number) });
+}
+
+// The first variable below a mark that has the mark's status, if there is one.
+function firstBelow(mark) {
+  const status = audit().boxes[mark][BOX.status];
+  const waiting = [mark];
+  const seen = new Set(waiting);
+  for (const number of waiting) {
+    const found = audit().boxes[number][BOX.variables].find((variable) => audit().variables[variable][VARIABLE.status] === status);
+    if (found !== undefined) return found;
+    const below = audit().lines.flatMap(([tail, head]) => (tail === number && !seen.has(head) ? [head] : []));
+    for (const next of [...below, ...audit().boxes[number][BOX.children]]) seen.add(next), waiting.push(next);
+  }
+  return null;
 }
 
 // Spread the ends of lines along the edges of the boxes that they meet.
