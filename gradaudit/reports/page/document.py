@@ -14,7 +14,19 @@ from gradaudit.graph.report import Report
 from gradaudit.reports.inert import inert, shorten
 from gradaudit.reports.page.content import page_content
 
-SCRIPTS = ("elements.js", "state.js", "lines.js", "map.js", "table.js", "details.js", "matrix.js", "start.js")
+SCRIPTS = (
+    "elements.js",
+    "state.js",
+    "folding.js",
+    "layout.js",
+    "lines.js",
+    "map.js",
+    "moves.js",
+    "table.js",
+    "matrix.js",
+    "details.js",
+    "start.js",
+)
 """One purpose each, joined in this order inside of one function."""
 
 _TITLE = 80

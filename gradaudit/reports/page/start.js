@@ -7,9 +7,11 @@ function showVerdict() {
   const worst = Math.min(...variables.map((variable) => variable[VARIABLE.status]));
   const status = STATUSES[Number.isFinite(worst) ? worst : STATUSES.length - 1];
   find("subject").textContent = title;
+  find("subject").title = title;
   find("headline").textContent = headline;
   find("headline").className = status.isQuiet ? "good" : `ink s-${status.name}`;
   find("facts").textContent = facts.join(" · ");
+  find("facts").title = facts.join(" · ");
   const lines = [`${audit().sum}.`, ...audit().keras, ...audit().notes.map((note) => `Note: ${note}`), `${audit().how} gradaudit ${content.version}, ${content.environment.join(", ")}.`];
   find("closing").replaceChildren(...lines.map((line) => element("span", {}, element("bdi", {}, line), " ")));
 }
