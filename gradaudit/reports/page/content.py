@@ -78,7 +78,6 @@ def _audit(audit: Audit) -> dict[str, Any]:
                 tree.ends.get(verdict.path, -1),
                 wiring.of_variable[place].number,
                 verdict.parameters,
-                list(verdict.outputs),
                 verdict.probe,
                 verdict.excuse,
             ]

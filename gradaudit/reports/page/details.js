@@ -19,7 +19,8 @@ function showDetails() {
 function findings() {
   const { groups, findings: others } = audit();
   if (!groups.length && !others.length) {
-    return [element("h2", {}, "Nothing found"), element("p", {}, `${audit().headline}. Choose a variable to see its path from the loss.`)];
+    const told = `${audit().headline}. Choose a variable to see its path from the loss.`;
+    return [element("h2", {}, "Nothing found"), element("p", {}, told)];
   }
   return [
     element("h2", {}, counted(groups.length + others.length, "finding")),
@@ -29,15 +30,24 @@ function findings() {
 }
 
 function groupCard(group, number) {
-  const members = audit().variables.flatMap((variable, place) => (variable[VARIABLE.group] === number ? [place] : []));
+  const members = membersOf(number);
   const name = STATUSES[group.status].name;
   return element("section", { class: `card s-${name}` },
     element("h3", {},
-      element("button", { type: "button", class: "link", onclick: () => change({ chosen: members[0] }) }, element("bdi", {}, group.heading)),
+      linkTo(members[0], group.heading),
       element("span", { class: "rule" }, group.rule)),
     element("p", { class: "ink" }, `${counted(members.length, "variable")}, ${name}`),
-    facts([["in", group.layer], ["where", group.where.map(([lines]) => lines).join("\n")], ["why", group.why], ["fix", group.fix, "fix"]]));
+    facts([
+      ["in", group.layer],
+      ["where", group.where.map(([lines]) => lines).join("\n")],
+      ["why", group.why],
+      ["fix", group.fix, "fix"],
+    ]));
 }
+
+const membersOf = (group) => audit().variables.flatMap((each, number) => (each[VARIABLE.group] === group ? [number] : []));
+
+const linkTo = (variable, text) => button(element("bdi", {}, text), () => change({ chosen: variable }), { class: "link" });
 
 function otherCard(finding) {
   return element("section", { class: `card severity-${finding.severity}` },
@@ -70,14 +80,19 @@ function variableDetails(number) {
   const group = audit().groups[variable[VARIABLE.group]];
   return [
     element("nav", { class: "back" },
-      element("button", { type: "button", onclick: () => change({ chosen: null }) }, "← All findings"),
-      element("button", { type: "button", onclick: () => change({ view: "graph" }) }, "In the graph"),
-      element("button", { type: "button", onclick: () => change({ view: "variables" }) }, "In the table")),
+      button("← All findings", () => change({ chosen: null })),
+      button("In the graph", () => change({ view: "graph" })),
+      button("In the table", () => change({ view: "variables" }))),
     element("p", { class: "path faint" }, element("bdi", {}, layer)),
     element("h2", { class: "path" }, element("bdi", {}, name)),
-    element("p", { class: `verdict-line s-${status.name}` }, statusMark(variable[VARIABLE.status]), element("span", { class: "faint" }, status.meaning)),
+    element("p", { class: `verdict-line s-${status.name}` }, statusMark(variable[VARIABLE.status]), faint(status.meaning)),
     facts(variableFacts(variable, group)),
-    group && facts([["why", group.why], ["also", group.also.join("\n")], ["covered by", group.covered], ["excused", variable[VARIABLE.excuse]]]),
+    group && facts([
+      ["why", group.why],
+      ["also", group.also.join("\n")],
+      ["covered by", group.covered],
+      ["excused", variable[VARIABLE.excuse]],
+    ]),
     group?.fix && element("p", { class: "cure" }, element("b", {}, "Fix "), element("bdi", {}, group.fix)),
     ...pathSection(variable, group, status),
     ...codeSection(variable, group),
@@ -112,7 +127,7 @@ function pathSection(variable, group, status) {
 function abridged(items) {
   if (items.length <= 2 * SHOWN_STEPS + 1) return items;
   const left = items.slice(SHOWN_STEPS, -SHOWN_STEPS);
-  const more = element("li", { class: "more" }, element("button", { type: "button", onclick: () => more.replaceWith(...left) }, `Show ${left.length} steps between`));
+  const more = element("li", { class: "more" }, button(`Show ${left.length} steps between`, () => more.replaceWith(...left)));
   return [...items.slice(0, SHOWN_STEPS), more, ...items.slice(-SHOWN_STEPS)];
 }
 
@@ -137,8 +152,9 @@ function runItem(run, status) {
   return element("li", { class: `${run.kind}${run.isBroken ? ` broken s-${status.name}` : ""}${run.output ? " output" : ""}` },
     run.isBroken && element("p", { class: "break" }, "✕ no gradient gets further"),
     element("bdi", { class: "step" }, title),
-    !isOp && element("span", { class: "faint" }, ` ${run.kind === "objective" ? "loss" : run.kind}`),
-    isOp && element("p", { class: "faint", title: names.join(" → ") }, element("bdi", {}, shown.join(" → ")), names.length > 4 && ` (${names.length} ops)`),
+    !isOp && faint(` ${run.kind === "objective" ? "loss" : run.kind}`),
+    isOp && element("p", { class: "faint", title: names.join(" → ") },
+      element("bdi", {}, shown.join(" → ")), names.length > 4 && ` (${names.length} ops)`),
     source && element("p", { class: "faint source" }, element("bdi", {}, source)));
 }
 
@@ -151,8 +167,9 @@ function deadEnd(group, status) {
   }[group.kind] ?? "no gradient gets here";
   return element("li", { class: `end broken s-${status.name}` },
     element("p", { class: "break" }, `✕ ${words}`),
-    group.blocks.slice(0, 3).map(([op, why, layer, source]) =>
-      element("p", { class: "faint" }, element("bdi", {}, `${layer || "other code"} takes its values through ${op}, which ${why}`), source && element("bdi", { class: "source" }, ` ${source[0]}:${source[1]}`))));
+    group.blocks.slice(0, 3).map(([op, why, layer, source]) => element("p", { class: "faint" },
+      element("bdi", {}, `${layer || "other code"} takes its values through ${op}, which ${why}`),
+      source && element("bdi", { class: "source" }, ` ${source[0]}:${source[1]}`))));
 }
 
 // The user's code around the lines of the finding.
@@ -175,29 +192,34 @@ function merged(sources) {
 }
 
 function excerpt({ file, name, marked }) {
-  const heading = element("p", { class: "file" }, element("bdi", {}, `${file}:${marked.join(", ")}`), element("span", { class: "faint" }, name ? ` in ${name}` : ""));
+  const place = `${file}:${marked.join(", ")}`;
+  const heading = element("p", { class: "file" }, element("bdi", {}, place), faint(name ? ` in ${name}` : ""));
   const lines = new Map(content.code.find(([known]) => known === file)?.[1] ?? []);
   const shown = [...lines].filter(([number]) => number >= marked[0] - 4 && number <= marked.at(-1) + 4);
-  if (!shown.length) return element("figure", { class: "code" }, heading, element("p", { class: "faint absent" }, "The file could not be read when the report was made."));
+  if (!shown.length) {
+    const absent = element("p", { class: "faint absent" }, "The file could not be read when the report was made.");
+    return element("figure", { class: "code" }, heading, absent);
+  }
   const indent = Math.min(...shown.filter(([, text]) => text.trim()).map(([, text]) => text.search(/\S/)), 40);
-  return element("figure", { class: "code" }, heading, element("pre", { tabindex: 0, "aria-label": `${file}, line ${marked.join(", ")}` },
+  return element("figure", { class: "code" }, heading, element("pre", { tabindex: 0, "aria-label": place },
     shown.map(([number, text]) => element("span", { class: marked.includes(number) ? "code-line marked" : "code-line" },
-      element("i", { "aria-hidden": "true" }, String(number).padStart(4)), element("bdi", {}, text.slice(indent) || " ")))));
+      element("i", { "aria-hidden": "true" }, String(number).padStart(4)),
+      element("bdi", {}, text.slice(indent) || " ")))));
 }
 
 // The other variables of the finding.
 function companions(number, group) {
   if (!group) return [];
-  const place = audit().variables[number][VARIABLE.group];
-  const others = audit().variables.flatMap((variable, other) => (variable[VARIABLE.group] === place && other !== number ? [other] : []));
-  return others.length ? [element("h3", {}, `${counted(others.length, "more variable")} with this cause`), pathList(others.map((other) => [audit().variables[other][VARIABLE.path], other]))] : [];
+  const others = membersOf(audit().groups.indexOf(group)).filter((other) => other !== number);
+  if (!others.length) return [];
+  const heading = element("h3", {}, `${counted(others.length, "more variable")} with this cause`);
+  return [heading, pathList(others.map((other) => [audit().variables[other][VARIABLE.path], other]))];
 }
 
 function pathList(entries) {
   const shown = entries.slice(0, 100);
   return element("ul", { class: "paths" },
-    shown.map(([path, number]) => element("li", {}, number === undefined ? element("bdi", {}, path)
-      : element("button", { type: "button", class: "link", onclick: () => change({ chosen: number }) }, element("bdi", {}, path)))),
+    shown.map(([path, number]) => element("li", {}, number === undefined ? element("bdi", {}, path) : linkTo(number, path))),
     entries.length > shown.length && element("li", { class: "faint" }, `… ${entries.length - shown.length} more`));
 }
 
@@ -206,9 +228,9 @@ function showRow(row) {
   const places = new Map(audit().variables.map((variable, number) => [variable[VARIABLE.path], number]));
   if (state.chosen !== null) change({ chosen: null });
   find("details").replaceChildren(
-    element("nav", { class: "back" }, element("button", { type: "button", onclick: showDetails }, "← All findings")),
+    element("nav", { class: "back" }, button("← All findings", showDetails)),
     element("h2", { class: "path" }, element("bdi", {}, row.label)),
-    facts(content.audits.map((each, place) => [each.name, row.statuses[place] < 0 ? "absent" : STATUSES[row.statuses[place]].name])),
+    facts(content.audits.map((each, place) => [each.name, STATUSES[row.statuses[place]]?.name ?? "absent"])),
     element("h3", {}, counted(row.variables.length, "variable")),
     pathList(row.variables.map((path) => [path, places.get(path)])));
 }

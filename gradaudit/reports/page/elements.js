@@ -18,6 +18,13 @@ const drawn = (tag, attributes = {}, ...children) => put(document.createElementN
 
 const find = (id) => document.getElementById(id);
 
+// A button that does something, and nothing else.
+const button = (label, onclick, attributes = {}) => element("button", { type: "button", onclick, ...attributes }, label);
+
+const option = (value, label) => element("option", { value }, label);
+
+const faint = (...children) => element("span", { class: "faint" }, ...children);
+
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 const brush = document.createElement("canvas").getContext("2d");
 

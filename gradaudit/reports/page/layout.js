@@ -38,7 +38,7 @@ const shapeOf = (variable) => variable[VARIABLE.shape].map((size) => (size < 0 ?
 // The size of a box, and of all that is seen in it.
 function sized(number) {
   const box = audit().boxes[number];
-  if (!map.open[number] || !canOpen(box)) return closedSize(number, box);
+  if (number && (!map.open[number] || !canOpen(box))) return closedSize(number, box);
   const rows = box[BOX.variables].map((variable) => rowOf(variable));
   const [widest, gap] = number === 0 ? [rootWidth(), GAP.root] : [WIDEST.rows, GAP.row];
   const lines = linesOf(box[BOX.children].map(sized), widest, gap);

@@ -10,9 +10,12 @@ function drawMap() {
   const lines = drawn("g", { class: "lines", "aria-hidden": "true" });
   const titles = drawn("g", { class: "titles", "aria-hidden": "true" });
   drawChildren(0, frames, 1);
-  map.items.filter(({ number, variable }) => variable === null && map.places[number].isOpen).forEach(({ number }) => titles.append(openTitle(number)));
+  for (const { number, variable } of map.items) {
+    if (variable === null && map.places[number].isOpen) titles.append(openTitle(number));
+  }
   const way = chosenWay();
-  for (const line of withPorts(visibleLines(audit().lines, shownFor, isInside))) lines.append(lineOf(line, way));
+  const visible = withWay(visibleLines(audit().lines, shownFor, isInside), way);
+  for (const line of withPorts(visible)) lines.append(lineOf(line, way));
   map.layer = drawn("g", {}, frames, lines, titles);
   map.svg.replaceChildren(arrowHeads(), map.layer);
   markWay(way);
@@ -21,16 +24,16 @@ function drawMap() {
 }
 
 function arrowHeads() {
+  const size = { viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9 };
   const head = (kind) =>
-    drawn("marker", { id: `arrow-${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
+    drawn("marker", { id: `arrow-${kind}`, ...size, markerUnits: "userSpaceOnUse", orient: "auto" },
       drawn("path", { d: "M0,0.8L7.5,4L0,7.2z", class: `arrow ${kind}` }));
   return drawn("defs", {}, ...["task", "participation", "way"].map(head));
 }
 
 function drawChildren(number, into, level) {
-  const { children, variables } = { children: audit().boxes[number][BOX.children], variables: map.places[number].rows ?? [] };
-  variables.forEach((row, index) => into.append(rowShape(number, row, index, level)));
-  for (const child of children) {
+  map.places[number].rows.forEach((row, index) => into.append(rowShape(number, row, index, level)));
+  for (const child of audit().boxes[number][BOX.children]) {
     into.append(boxShape(child, level));
     if (map.places[child].isOpen) drawChildren(child, into, level + 1);
   }
@@ -69,7 +72,9 @@ function closedTexts(box, { width, sign, title, summary }) {
 function openTitle(number) {
   const box = audit().boxes[number];
   const status = STATUSES[box[BOX.status]];
-  return drawn("g", { class: `box s-${status.name} ${status.isQuiet ? "quiet" : "ill"} open`, transform: map.items.find((item) => item.number === number && item.variable === null).shape.getAttribute("transform") },
+  const { x, y } = map.places[number];
+  const kind = `box s-${status.name} ${status.isQuiet ? "quiet" : "ill"} open`;
+  return drawn("g", { class: kind, transform: `translate(${round(x)},${round(y)})` },
     drawn("text", { x: 12, y: 20, class: "sign" }, "▾"),
     drawn("text", { x: 34, y: 20, class: "title" }, fitted(box[BOX.title], WIDEST.title, 13, 600)));
 }
@@ -84,8 +89,10 @@ function rowShape(number, row, index, level) {
   const status = STATUSES[variable[VARIABLE.status]];
   const [x, y] = [found.x + 6, found.y + (number ? GAP.head : 0) + index * GAP.item];
   const shape = drawn("g", {
-    class: `row s-${status.name} ${status.isQuiet ? "quiet" : "ill"}`, role: "treeitem", tabindex: -1, id: `row-${row.variable}`,
-    "aria-level": level, "aria-label": `variable ${variable[VARIABLE.path]}, ${status.name}`, transform: `translate(${round(x)},${round(y)})`,
+    class: `row s-${status.name} ${status.isQuiet ? "quiet" : "ill"}`,
+    role: "treeitem", tabindex: -1, id: `row-${row.variable}`,
+    "aria-level": level, "aria-label": `variable ${variable[VARIABLE.path]}, ${status.name}`,
+    transform: `translate(${round(x)},${round(y)})`,
   },
     drawn("title", {}, `${variable[VARIABLE.path]}\n${status.name}: ${status.meaning}`),
     drawn("rect", { width: round(found.width - 12), height: GAP.item, rx: 4 }),
@@ -153,11 +160,12 @@ function lineOf(line, way) {
   const status = STATUSES[audit().boxes[line.to][BOX.status]];
   const arrow = isOnWay && line.kind === "task" ? "way" : line.kind;
   const kind = `line ${line.kind} s-${status.name}${isOnWay ? " way" : ""}`;
-  const shape = drawn("path", { d: path, class: kind, "marker-end": ["none", "broken"].includes(line.kind) ? null : `url(#arrow-${arrow})` });
+  const end = ["none", "broken"].includes(line.kind) ? null : `url(#arrow-${arrow})`;
+  const shape = drawn("path", { d: path, class: kind, "marker-end": end });
   const isTold = [line.from, line.to].some((number) => ["end", "break"].includes(audit().boxes[number][BOX.kind]));
   if (line.kind !== "broken" || isTold) return shape;
-  const cross = drawn("text", { x: round(line.x1), y: round(y1 - 8), class: `cross s-${status.name}`, "text-anchor": "middle" }, "✕");
-  return drawn("g", {}, shape, cross);
+  const at = { x: round(line.x1), y: round(y1 - 8), "text-anchor": "middle" };
+  return drawn("g", {}, shape, drawn("text", { ...at, class: `cross s-${status.name}` }, "✕"));
 }
 
 // The rows of boxes that lie between two boxes, from top to bottom.
@@ -201,18 +209,34 @@ function bandsAfter(bands, number) {
 function chosenWay() {
   const boxes = [];
   if (state.chosen !== null) {
-    const marks = audit().boxes.flatMap((box, number) => (["objective", "term", "output"].includes(box[BOX.kind]) ? [[box[BOX.kind], box[BOX.path] || box[BOX.title], number]] : []));
     for (const step of wayTo(audit().variables[state.chosen])) {
-      for (const [kind, title, number] of marks) {
-        if (step.kind === kind ? step.label === title : kind === "output" && step.output === title) boxes.push(shownFor(number));
-      }
+      audit().boxes.forEach((box, number) => isMarkOf(box, step) && boxes.push(shownFor(number)));
       const number = boxOfLayer(step.layer);
       if (number > 0 && !map.places[shownFor(number)]?.isOpen) boxes.push(shownFor(number));
     }
     boxes.push(shownFor(audit().variables[state.chosen][VARIABLE.box]));
   }
-  const pairs = new Set(boxes.slice(1).map((number, index) => `${boxes[index]} ${number}`));
+  const pairs = new Map();
+  boxes.slice(1).forEach((to, index) => pairs.set(`${boxes[index]} ${to}`, { from: boxes[index], to }));
   return { boxes: new Set(boxes), pairs };
+}
+
+// Whether a box is the loss, the term or the output that a step of a way is.
+function isMarkOf(box, step) {
+  const title = box[BOX.path] || box[BOX.title];
+  if (box[BOX.kind] === "output") return step.output === title;
+  return ["objective", "term"].includes(box[BOX.kind]) && step.kind === box[BOX.kind] && step.label === title;
+}
+
+const WITHOUT_GRADIENT = ["disconnected", "zero-gradient", "opaque"];
+
+// The lines, and those of the way that were left out because a longer way tells them, too.
+function withWay(lines, way) {
+  const known = new Set(lines.map(({ from, to }) => `${from} ${to}`));
+  const status = state.chosen === null ? "" : STATUSES[audit().variables[state.chosen][VARIABLE.status]].name;
+  const kind = WITHOUT_GRADIENT.includes(status) ? "none" : status === "participation-only" ? "participation" : "task";
+  const isLeftOut = ({ from, to }) => !known.has(`${from} ${to}`) && from !== to && !isInside(from, to) && !isInside(to, from);
+  return [...lines, ...[...way.pairs.values()].filter(isLeftOut).map((pair) => ({ ...pair, kind }))];
 }
 
 function markWay(way) {
@@ -224,6 +248,13 @@ function markWay(way) {
   }
 }
 
+const LEGEND = {
+  task: "gradient",
+  participation: "gradient of a participation term or penalty",
+  none: "no gradient",
+  broken: "the path ends here",
+};
+
 function buildMap() {
   startPanning();
   map.svg.addEventListener("keydown", onMapKey);
@@ -234,9 +265,9 @@ function buildMap() {
   find("zoom-fit").addEventListener("click", fit);
   find("open-broken").addEventListener("click", () => openAll((box) => Boolean(box[BOX.open])));
   find("close-all").addEventListener("click", () => openAll(() => false));
-  const lines = [["task", "gradient"], ["participation", "gradient of a participation term or penalty"], ["none", "no gradient"], ["broken", "the path ends here"]];
-  find("legend").append(...lines.map(([kind, meaning]) =>
-    element("span", { class: `key ${kind}` }, drawn("svg", { width: 30, height: 10, "aria-hidden": "true" }, drawn("path", { d: "M1,5H29", class: `line ${kind}` })), meaning)));
+  find("legend").append(...Object.entries(LEGEND).map(([kind, meaning]) => element("span", { class: "key" },
+    drawn("svg", { width: 30, height: 10, "aria-hidden": "true" }, drawn("path", { d: "M1,5H29", class: `line ${kind}` })),
+    meaning)));
   listeners.push((differs) => {
     if (differs("audit")) startMap();
     else if (differs("chosen") && state.chosen !== null) reveal(audit().variables[state.chosen][VARIABLE.box], state.chosen);
@@ -258,6 +289,6 @@ function showChosen() {
   const item = map.items.find((each) => each.variable === state.chosen);
   if (!item) return;
   const [box, frame] = [item.shape.getBoundingClientRect(), map.svg.getBoundingClientRect()];
-  const isSeen = box.left >= frame.left && box.right <= frame.right && box.top >= frame.top && box.bottom <= frame.bottom;
-  if (!isSeen) moveBy(frame.left + frame.width / 2 - box.left - box.width / 2, frame.top + frame.height / 2 - box.top);
+  if (isWithin(box, frame)) return;
+  moveBy(frame.left + frame.width / 2 - box.left - box.width / 2, frame.top + frame.height / 2 - box.top);
 }

@@ -63,7 +63,7 @@ function buildScenarios() {
       title: STATUSES[number].name,
       least: 9,
       kind: "number",
-      cell: (place) => element("span", { class: countOf(content.audits[place], number) ? `s-${STATUSES[number].name} ink` : "misses" }, countOf(content.audits[place], number) || "-"),
+      cell: (place) => countMark(countOf(content.audits[place], number), number),
     })),
   ];
   const rowColumns = [
@@ -83,5 +83,8 @@ function buildScenarios() {
   listeners.push((differs) => (differs("audit") || differs("view")) && show());
   show();
 }
+
+const countMark = (count, status) =>
+  element("span", { class: count ? `s-${STATUSES[status].name} ink` : "misses" }, count ? count.toLocaleString("en") : "-");
 
 const countOf = (each, status) => each.variables.reduce((sum, variable) => sum + (variable[VARIABLE.status] === status ? 1 : 0), 0);

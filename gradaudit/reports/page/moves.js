@@ -31,9 +31,18 @@ function fit() {
 
 function showItem({ shape }) {
   const [box, frame] = [shape.getBoundingClientRect(), map.svg.getBoundingClientRect()];
-  const off = (low, high, from, to) => (high - low > to - from - 40 || low < from + 20 ? from + 20 - low : high > to - 20 ? to - 20 - high : 0);
-  const isSeen = box.left >= frame.left && box.right <= frame.right && box.top >= frame.top && box.bottom <= frame.bottom;
-  if (!isSeen) moveBy(off(box.left, box.right, frame.left, frame.right), off(box.top, Math.min(box.bottom, box.top + 80), frame.top, frame.bottom));
+  if (isWithin(box, frame)) return;
+  const [right, bottom] = [Math.min(box.right, box.left + frame.width - 40), Math.min(box.bottom, box.top + 80)];
+  moveBy(outBy(box.left, right, frame.left, frame.right), outBy(box.top, bottom, frame.top, frame.bottom));
+}
+
+const isWithin = (box, frame) =>
+  box.left >= frame.left && box.right <= frame.right && box.top >= frame.top && box.bottom <= frame.bottom;
+
+// How far a span is to be moved to lie between two edges, a little inside.
+function outBy(low, high, from, to) {
+  if (low < from + 20) return from + 20 - low;
+  return high > to - 20 ? to - 20 - high : 0;
 }
 
 function startPanning() {

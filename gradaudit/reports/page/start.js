@@ -12,22 +12,26 @@ function showVerdict() {
   find("headline").className = status.isQuiet ? "good" : `ink s-${status.name}`;
   find("facts").textContent = facts.join(" · ");
   find("facts").title = facts.join(" · ");
-  const lines = [`${audit().sum}.`, ...audit().keras, ...audit().notes.map((note) => `Note: ${note}`), `${audit().how} gradaudit ${content.version}, ${content.environment.join(", ")}.`];
+  const made = `${audit().how} gradaudit ${content.version}, ${content.environment.join(", ")}.`;
+  const lines = [`${audit().sum}.`, ...audit().keras, ...audit().notes.map((note) => `Note: ${note}`), made];
   find("closing").replaceChildren(...lines.map((line) => element("span", {}, element("bdi", {}, line), " ")));
 }
 
 // A button for each status that occurs: what it means, and a way to its variables.
 function showStatuses() {
-  const present = STATUSES.map((status, number) => ({ ...status, number, count: countOf(audit(), number) })).filter(({ count }) => count);
-  find("statuses").replaceChildren(...present.map(({ name, meaning, sign, number, count }) =>
-    element("button", {
-      type: "button", class: `chip s-${name}`, "aria-pressed": String(state.status === number), title: `Show the ${name} variables`,
-      onclick: () => change(state.status === number ? { status: null } : { status: number, view: "variables" }),
-    }, element("b", {}, `${sign} ${count.toLocaleString("en")} ${name}`), element("span", {}, meaning))));
+  const chips = STATUSES.map(({ name, meaning, sign }, number) => {
+    const count = countOf(audit(), number);
+    const isPressed = state.status === number;
+    const label = [element("b", {}, `${sign} ${count.toLocaleString("en")} ${name}`), element("span", {}, meaning)];
+    const show = () => change(isPressed ? { status: null } : { status: number, view: "variables" });
+    return count && button(label, show, { class: `chip s-${name}`, "aria-pressed": String(isPressed) });
+  });
+  find("statuses").replaceChildren(...chips.filter(Boolean));
 }
 
 function buildTabs() {
-  const tabs = VIEWS.map((view) => element("button", { type: "button", role: "tab", id: `tab-${view}`, "aria-controls": `panel-${view}`, onclick: () => change({ view }) }, TABS[view]));
+  const roles = (view) => ({ role: "tab", id: `tab-${view}`, "aria-controls": `panel-${view}` });
+  const tabs = VIEWS.map((view) => button(TABS[view], () => change({ view }), roles(view)));
   find("tabs").append(...tabs);
   find("tabs").addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -61,7 +65,7 @@ function buildTheme() {
 
 function buildScenarioChoice() {
   find("scenario-choice").hidden = content.audits.length < 2;
-  find("scenario").append(...content.audits.map((each, place) => element("option", { value: place }, each.name)));
+  find("scenario").append(...content.audits.map((each, place) => option(place, each.name)));
   find("scenario").addEventListener("change", () => change({ audit: Number(find("scenario").value) }));
   listeners.push((differs) => differs("audit") && (find("scenario").value = state.audit));
 }

@@ -2,7 +2,10 @@
 
 const content = JSON.parse(find("content").textContent);
 const STATUSES = content.statuses.map(([name, meaning, isQuiet, sign]) => ({ name, meaning, isQuiet, sign }));
-const VARIABLE = { path: 0, shape: 1, dtype: 2, status: 3, tape: 4, terms: 5, group: 6, way: 7, box: 8, size: 9, outputs: 10, probe: 11, excuse: 12 };
+// Where what is known of a variable, and of a box, stands in its list.
+const VARIABLE = {
+  path: 0, shape: 1, dtype: 2, status: 3, tape: 4, terms: 5, group: 6, way: 7, box: 8, size: 9, probe: 10, excuse: 11,
+};
 const BOX = { kind: 0, title: 1, status: 2, rank: 3, variables: 4, children: 5, details: 6, open: 7, path: 8 };
 const VIEWS = ["graph", "variables", "terms", ...(content.scenarios ? ["scenarios"] : [])];
 

@@ -9,7 +9,8 @@ function sheet(host, label, onChoose) {
   const id = host.id;
   const head = element("div", { class: "head", role: "row", "aria-rowindex": 1 });
   const body = element("div", { class: "body", role: "presentation" });
-  const grid = element("div", { class: "grid", role: "grid", tabindex: 0, "aria-label": label, onscroll: draw, onkeydown: onKey }, head, body);
+  const roles = { class: "grid", role: "grid", tabindex: 0, "aria-label": label };
+  const grid = element("div", { ...roles, onscroll: draw, onkeydown: onKey }, head, body);
   const empty = element("p", { class: "empty", hidden: true }, "Nothing here.");
   host.replaceChildren(grid, empty);
 
@@ -39,7 +40,8 @@ function sheet(host, label, onChoose) {
   };
 
   function heading(column, index) {
-    if (!column.key) return element("span", { role: "columnheader", class: column.kind ?? "", title: column.tip ?? column.title }, column.title);
+    const roles = { role: "columnheader", class: column.kind ?? "" };
+    if (!column.key) return element("span", { ...roles, title: column.tip ?? column.title }, column.title);
     const isSorted = sheet.sorted === index;
     const onclick = () => {
       Object.assign(sheet, { isDown: isSorted ? !sheet.isDown : Boolean(column.isDownFirst), sorted: index });
@@ -48,8 +50,8 @@ function sheet(host, label, onChoose) {
     };
     const arrow = isSorted && element("i", { "aria-hidden": "true" }, sheet.isDown ? "▼" : "▲");
     const sorting = isSorted ? (sheet.isDown ? "descending" : "ascending") : "none";
-    return element("span", { role: "columnheader", class: column.kind ?? "", "aria-sort": sorting },
-      element("button", { type: "button", onclick, title: `Sort by ${column.tip ?? column.title}` }, column.title, arrow));
+    const sorter = button([column.title, arrow], onclick, { title: `Sort by ${column.tip ?? column.title}` });
+    return element("span", { ...roles, "aria-sort": sorting }, sorter);
   }
 
   function sort() {
@@ -75,8 +77,9 @@ function sheet(host, label, onChoose) {
     const row = sheet.rows[index];
     const isChosen = sheet.isChosen(row);
     const made = element("div", {
-      class: `line-of-sheet${index === sheet.current ? " current" : ""}${isChosen ? " chosen" : ""}`, role: "row", id: `${id}-${index}`,
-      "aria-rowindex": index + 2, "aria-selected": onChoose ? String(isChosen) : null, onclick: () => choose(index),
+      class: `line-of-sheet${index === sheet.current ? " current" : ""}${isChosen ? " chosen" : ""}`,
+      role: "row", id: `${id}-${index}`, "aria-rowindex": index + 2,
+      "aria-selected": onChoose ? String(isChosen) : null, onclick: () => choose(index),
     }, sheet.columns.map((column) => element("span", { role: "gridcell", class: column.kind ?? "" }, column.cell(row))));
     made.style.top = `${index * ROW_HEIGHT}px`;
     return made;
@@ -102,43 +105,34 @@ function sheet(host, label, onChoose) {
 }
 
 // A status as a coloured mark with its name.
-const statusMark = (number) =>
-  element("span", { class: `mark s-${STATUSES[number].name}`, title: STATUSES[number].meaning }, element("b", { "aria-hidden": "true" }, STATUSES[number].sign), STATUSES[number].name);
+function statusMark(number) {
+  const { name, meaning, sign } = STATUSES[number];
+  return element("span", { class: `mark s-${name}`, title: meaning }, element("b", { "aria-hidden": "true" }, sign), name);
+}
 
 const nameOf = (text, kind = "name") => element("bdi", { class: kind, title: text }, text);
 
 function buildTable() {
   const variables = sheet(find("variables"), "Variables", (number) => change({ chosen: number }));
   variables.isChosen = (number) => number === state.chosen;
-  const of = (key) => (number) => audit().variables[number][VARIABLE[key]];
-  const termNames = (number) => of("terms")(number).map((term) => audit().terms[term].name).join(", ");
-  const columns = [
-    { title: "Status", least: 11, key: of("status"), cell: (number) => statusMark(of("status")(number)) },
-    { title: "Layer", least: 9, grow: 3, kind: "wide", key: (number) => parted(of("path")(number))[0], cell: (number) => nameOf(parted(of("path")(number))[0], "name faint") },
-    { title: "Variable", least: 7, grow: 1.5, key: (number) => parted(of("path")(number))[1], cell: (number) => variableName(of("path")(number)) },
-    { title: "Terms", least: 6, grow: 1.5, kind: "wide", key: termNames, cell: (number) => nameOf(termNames(number) || "none", "name faint") },
-    { title: "Shape", least: 7, kind: "number wide", cell: (number) => shapeOf(audit().variables[number]) },
-    { title: "Size", least: 5.5, kind: "number", key: of("size"), isDownFirst: true, tip: "number of parameters", cell: (number) => of("size")(number).toLocaleString("en") },
-  ];
   variables.sorted = 0;
   const count = element("output", { class: "count", "aria-live": "polite" });
-  const text = element("input", { type: "search", id: "filter-text", placeholder: "Filter by name or layer", "aria-label": "Filter by name or layer", oninput: () => change({ text: text.value }) });
-  const status = element("select", { id: "filter-status", "aria-label": "Status", onchange: () => change({ status: status.value === "" ? null : Number(status.value) }) });
-  const term = element("select", { id: "filter-term", "aria-label": "Term", onchange: () => change({ term: term.value }) });
-  const clear = element("button", { type: "button", onclick: () => change({ text: "", status: null, term: "" }) }, "Clear");
-  find("filters-variables").append(text, status, term, clear, count);
+  const [text, status, term] = filters();
+  find("filters-variables").append(text, status, term, button("Clear", () => change({ text: "", status: null, term: "" })), count);
 
   const fill = () => {
-    const present = STATUSES.map((each, number) => [each.name, number]).filter(([, number]) => audit().variables.some((variable) => variable[VARIABLE.status] === number));
-    status.replaceChildren(element("option", { value: "" }, "Any status"), ...present.map(([name, number]) => element("option", { value: number }, name)));
-    term.replaceChildren(element("option", { value: "" }, "Any term"), element("option", { value: "none" }, "No term"), ...audit().terms.map((each, number) => element("option", { value: number }, each.name)));
+    const present = STATUSES.map((each, number) => number).filter((number) => countOf(audit(), number));
+    const statuses = present.map((number) => option(number, STATUSES[number].name));
+    status.replaceChildren(option("", "Any status"), ...statuses);
+    const terms = audit().terms.map((each, number) => option(number, each.name));
+    term.replaceChildren(option("", "Any term"), option("none", "No term"), ...terms);
   };
   const show = () => {
     text.value = state.text;
     status.value = state.status ?? "";
     term.value = state.term;
     const rows = filtered();
-    variables.show(columns, rows);
+    variables.show(variableColumns(), rows);
     count.textContent = `${rows.length.toLocaleString("en")} of ${counted(audit().variables.length, "variable")}`;
   };
   listeners.push((differs) => {
@@ -155,8 +149,40 @@ function buildTable() {
   new ResizeObserver(() => variables.draw()).observe(find("variables"));
 }
 
-// A variable's own name, and its layer before it where there is no column for that.
-function variableName(path) {
+// The elements that set the filter: by text, by status, by term.
+function filters() {
+  const label = "Filter by name or layer";
+  const onText = (event) => change({ text: event.target.value });
+  const onStatus = ({ target }) => change({ status: target.value === "" ? null : Number(target.value) });
+  const onTerm = (event) => change({ term: event.target.value });
+  return [
+    element("input", { type: "search", id: "filter-text", placeholder: label, "aria-label": label, oninput: onText }),
+    element("select", { id: "filter-status", "aria-label": "Status", onchange: onStatus }),
+    element("select", { id: "filter-term", "aria-label": "Term", onchange: onTerm }),
+  ];
+}
+
+function variableColumns() {
+  const of = (key) => (number) => audit().variables[number][VARIABLE[key]];
+  const layer = (number) => parted(of("path")(number))[0];
+  const termNames = (number) => of("terms")(number).map((term) => audit().terms[term].name).join(", ");
+  const terms = (number) => nameOf(termNames(number) || "none", "name faint");
+  const shape = (number) => shapeOf(audit().variables[number]);
+  const size = (number) => of("size")(number).toLocaleString("en");
+  return [
+    { title: "Status", least: 11, key: of("status"), cell: (number) => statusMark(of("status")(number)) },
+    { title: "Layer", least: 9, grow: 3, kind: "wide", key: layer, cell: (number) => nameOf(layer(number), "name faint") },
+    { title: "Variable", least: 7, grow: 1.5, key: (number) => parted(of("path")(number))[1], cell: variableName },
+    { title: "Terms", least: 6, grow: 1.5, kind: "wide", key: termNames, cell: terms },
+    { title: "Shape", least: 7, kind: "number wide", cell: shape },
+    { title: "Size", tip: "number of parameters", least: 5.5, kind: "number", key: of("size"), isDownFirst: true, cell: size },
+  ];
+}
+
+// A variable's own name, and its layer after it where there is no column for that.
+function variableName(number) {
+  const path = audit().variables[number][VARIABLE.path];
   const [layer, name] = parted(path);
-  return element("bdi", { class: "name", title: path }, name, element("span", { class: "narrow faint" }, layer ? ` in ${layer}` : ""));
+  const within = element("span", { class: "narrow faint" }, layer ? ` in ${layer}` : "");
+  return element("bdi", { class: "name", title: path }, name, within);
 }

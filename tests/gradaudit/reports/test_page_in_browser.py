@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import networkx
 import pytest
 
 from gradaudit.cli import main
-from gradaudit.graph.report import Report
+from gradaudit.graph.report import Audit, Report
 from gradaudit.reports.page import render_page
 from tests.gradaudit.reports.drawing import drawn_audit, group, report_of
 from tests.gradaudit.reports.hostile import hostile_report
@@ -379,6 +380,8 @@ def test_nothing_of_a_narrow_window_is_wider_than_the_window(opened: Open, xtts:
     show_table(page)
     page.locator("#variables .line-of-sheet").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    footer, panel = page.locator("footer").bounding_box(), page.locator("#details").bounding_box()
+    assert footer["y"] >= panel["y"] + panel["height"] - 1
 
 
 # ------------------------------------------------------------------------------------------------------ hard reports
@@ -399,6 +402,14 @@ def test_hostile_names_do_nothing_and_are_seen_as_escapes(opened: Open):
         assert page.evaluate("document.documentElement.scrollWidth") <= 1440
     assert page.locator("script").count() == 2
     assert page.locator("img").count() == 0
+
+
+def test_an_audit_of_nothing_has_a_page_that_says_so(opened: Open):
+    page = opened(report_of(Audit("empty", None, (), (), (), (), networkx.DiGraph())))
+    assert page.locator("h1").inner_text() == "No variables to audit"
+    for view in ("Variables", "Terms", "Graph"):
+        page.get_by_role("tab", name=view).click()
+    page.locator("#map").press("ArrowDown")
 
 
 def test_a_break_is_named_where_the_path_ends(opened: Open):
