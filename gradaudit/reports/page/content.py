@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gradaudit.graph.groups import common_layer
@@ -87,7 +87,7 @@ def _audit(audit: Audit) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in wording.other_findings(audit)],
         "boxes": [_box(box) for box in wiring.root.below()],
         "lines": [[line.tail.number, line.head.number, line.kind] for line in wiring.lines],
-        "ways": _ways(audit, tree),
+        "ways": _ways(audit, tree, wiring.marks),
     }
 
 
@@ -180,7 +180,7 @@ def _box(box: Box) -> list[Any]:
     ]
 
 
-def _ways(audit: Audit, tree: Tree) -> dict[str, Any]:
+def _ways(audit: Audit, tree: Tree, marks: Mapping[str, Box]) -> dict[str, Any]:
     """The steps of all ways, with the words that they share once: op types, layers and sources."""
     words: dict[str, int] = {}
     sources: dict[Source, int] = {}
@@ -198,6 +198,7 @@ def _ways(audit: Audit, tree: Tree) -> dict[str, Any]:
                 -1 if source is None else sources.setdefault(source, len(sources)),
                 _STEP_KINDS.index(kind) + (len(_STEP_KINDS) if step.is_broken else 0),
                 -1 if not facts.get("output") else words.setdefault(facts["output"], len(words)),
+                marks[step.node].number if step.node in marks else -1,
             ]
         )
     return {"words": list(words), "sources": [_source(source) for source in sources], "steps": steps}

@@ -118,7 +118,7 @@ function pathSection(variable, group, status) {
   const runs = runsOf(way);
   const items = abridged(runs.map((run) => runItem(run, status)));
   if (isDeadEnd || (!way.length && group)) items.unshift(deadEnd(group, status));
-  if (!items.length) return [];
+  if (!items.length) items.push(element("li", { class: "faint" }, "No path of ops leads from a loss to it."));
   const isHealthy = status.isQuiet || status.name === "participation-only";
   return [element("h3", {}, isHealthy ? "Path from the loss" : "Where the path ends"), element("ol", { class: "way" }, items)];
 }
@@ -161,7 +161,7 @@ function runItem(run, status) {
 // What stands in place of the loss where the path does not begin there.
 function deadEnd(group, status) {
   const words = {
-    "dead-end": group.outputs.length > 1 ? "no loss term reads these outputs" : "no loss term reads this output",
+    "dead-end": `no loss term reads ${["it", "this output"][group.outputs.length] ?? "these outputs"}`,
     "never-read": "never read in this step",
     "outside-tape": "computed outside the tape",
   }[group.kind] ?? "no gradient gets here";

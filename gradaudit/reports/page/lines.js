@@ -91,6 +91,13 @@ function nearestGap(band, from, to) {
   return free.reduce((best, x) => (best === null || cost(x) < cost(best) ? x : best), null) ?? band.left + 5;
 }
 
+// The path of a line that closes a loop: out at the right of the lower box, and up to the right of the upper one.
+function upwards(tail, head) {
+  const [x0, y0, x1, y1] = [tail.x + tail.width, tail.y + 15, head.x + head.width + 1, head.y + 15];
+  const out = Math.max(x0, x1) + 28;
+  return `M${round(x0)},${round(y0)}C${round(out)},${round(y0)} ${round(out)},${round(y1)} ${round(x1)},${round(y1)}`;
+}
+
 function curve(x0, y0, x1, y1) {
   const bend = y1 > y0 ? Math.max((y1 - y0) / 2, 8) : 40;
   return `C${round(x0)},${round(y0 + bend)} ${round(x1)},${round(y1 - bend)} ${round(x1)},${round(y1)}`;

@@ -156,7 +156,8 @@ function lineOf(line, way) {
   const [tail, head] = [map.places[line.from], map.places[line.to]];
   const y1 = head.y - 1;
   const isOnWay = way.pairs.has(`${line.from} ${line.to}`);
-  const path = routed(line.x0, tail.y + tail.height, line.x1, y1, bandsBetween(line.from, line.to));
+  const y0 = tail.y + tail.height;
+  const path = y1 > y0 ? routed(line.x0, y0, line.x1, y1, bandsBetween(line.from, line.to)) : upwards(tail, head);
   const status = STATUSES[audit().boxes[line.to][BOX.status]];
   const arrow = isOnWay && line.kind === "task" ? "way" : line.kind;
   const kind = `line ${line.kind} s-${status.name}${isOnWay ? " way" : ""}`;
@@ -210,7 +211,7 @@ function chosenWay() {
   const boxes = [];
   if (state.chosen !== null) {
     for (const step of wayTo(audit().variables[state.chosen])) {
-      audit().boxes.forEach((box, number) => isMarkOf(box, step) && boxes.push(shownFor(number)));
+      if (step.mark >= 0) boxes.push(shownFor(step.mark));
       const number = boxOfLayer(step.layer);
       if (number > 0 && !map.places[shownFor(number)]?.isOpen) boxes.push(shownFor(number));
     }
@@ -219,13 +220,6 @@ function chosenWay() {
   const pairs = new Map();
   boxes.slice(1).forEach((to, index) => pairs.set(`${boxes[index]} ${to}`, { from: boxes[index], to }));
   return { boxes: new Set(boxes), pairs };
-}
-
-// Whether a box is the loss, the term or the output that a step of a way is.
-function isMarkOf(box, step) {
-  const title = box[BOX.path] || box[BOX.title];
-  if (box[BOX.kind] === "output") return step.output === title;
-  return ["objective", "term"].includes(box[BOX.kind]) && step.kind === box[BOX.kind] && step.label === title;
 }
 
 const WITHOUT_GRADIENT = ["disconnected", "zero-gradient", "opaque"];

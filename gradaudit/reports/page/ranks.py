@@ -79,16 +79,41 @@ def _arrange(box: Box, lines: list[tuple[Box, Box]]) -> None:
     graph = networkx.DiGraph()
     graph.add_nodes_from(child for child in box.children if _row_above(child) is None)
     graph.add_edges_from((tail, head) for tail, head in lines if tail in graph and head in graph)
-    loops = networkx.condensation(graph)
+    marked = sorted((line for line in lines if line[0] not in graph), key=lambda line: line[0].kind == "end")
+    entered = [head for _, head in marked if head in graph]
+    graph.remove_edges_from(_closing(graph, entered))
     above = 3 if len(graph) < len(box.children) else 0
-    for row, members in enumerate(networkx.topological_generations(loops)):
-        for loop in members:
-            for child in loops.nodes[loop]["members"]:
-                child.rank = above + row
+    for row, members in enumerate(networkx.topological_generations(graph)):
+        for child in members:
+            child.rank = above + row
     for child in box.children:
         fixed = _row_above(child)
         child.rank = child.rank if fixed is None else fixed
     box.children = _in_order(box.children, lines)
+
+
+def _closing(graph: networkx.DiGraph, entered: list[Box]) -> list[tuple[Box, Box]]:
+    """The lines that close a loop, seen from where one comes into it; `entered` are boxes that marks lead to."""
+    entries = [node for node in graph if not graph.pred[node]]
+    closed: list[tuple[Box, Box]] = []
+    seen: set[Box] = set()
+    for start in [*entered, *entries, *graph]:
+        waiting = [] if start in seen else [(start, iter(graph.adj[start]))]
+        seen.add(start)
+        on_way = {start}
+        while waiting:
+            node, heads = waiting[-1]
+            head = next((each for each in heads if each in on_way or each not in seen), None)
+            if head is None:
+                waiting.pop()
+                on_way.discard(node)
+            elif head in on_way:
+                closed.append((node, head))
+            else:
+                seen.add(head)
+                on_way.add(head)
+                waiting.append((head, iter(graph.adj[head])))
+    return closed
 
 
 def _row_above(box: Box) -> int | None:

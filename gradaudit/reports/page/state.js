@@ -47,7 +47,7 @@ function wayTo(variable) {
   const { steps, words, sources } = audit().ways;
   const way = [];
   for (let number = variable[VARIABLE.way]; number >= 0; number = steps[number][0]) {
-    const [, label, layer, source, kind, output] = steps[number];
+    const [, label, layer, source, kind, output, mark] = steps[number];
     way.push({
       label: words[label],
       layer: layer < 0 ? "" : words[layer],
@@ -55,6 +55,7 @@ function wayTo(variable) {
       kind: ["op", "objective", "term", "variable"][kind % 4],
       isBroken: kind >= 4,
       output: output < 0 ? "" : words[output],
+      mark,
     });
   }
   return way.reverse();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -64,10 +64,39 @@ def ways_to_variables(audit: Audit) -> Tree:
     for verdict in audit.variables:
         if verdict.cause is not None and (verdict.cause.chain or verdict.cause.outputs):
             cut_off.setdefault(verdict.cause, []).append(verdict)
+        elif verdict.cause is not None and verdict.cause.kind == "dead-end" and verdict.path in nodes:
+            tree.ends[verdict.path] = tree.add(nodes[verdict.path], _from_dead_end(audit, nodes[verdict.path]), {})
         elif nodes.get(verdict.path) in above:
-            tree.ends[verdict.path] = tree.add(nodes[verdict.path], above, known)
+            tree.ends[verdict.path] = _add_live(tree, verdict, nodes[verdict.path], above, known)
     _add_broken(tree, audit, ways, nodes, cut_off)
     return tree
+
+
+def _add_live(tree: Tree, verdict: Verdict, node: str, above: Above, known: dict[str, int]) -> int:
+    """Add a way that no op breaks. What is disconnected all the same is not watched: its way breaks at the variable."""
+    before = above[node]
+    if verdict.status != "disconnected" or before is None:
+        return tree.add(node, above, known)
+    return tree.add(node, {node: None}, {}, tree.add(before, above, known), is_broken=True)
+
+
+def _from_dead_end(audit: Audit, variable: str) -> Above:
+    """The way down to a variable from the nearest value computed from it that nobody takes."""
+    below: dict[str, str | None] = {variable: None}
+    waiting = [variable]
+    for node in waiting:  # grows while it is walked
+        readers = [reader for reader in audit.graph.pred[node] if reader not in below]
+        if not audit.graph.pred[node]:
+            return _upwards(tuple(_chain(node, below)))
+        below.update(dict.fromkeys(readers, node))
+        waiting += readers
+    return {variable: None}
+
+
+def _chain(node: str | None, below: Above) -> Iterator[str]:
+    while node is not None:
+        yield node
+        node = below[node]
 
 
 def _above(audit: Audit, ways: Ways) -> dict[str, str | None]:

@@ -45,6 +45,8 @@ class Wiring:
     lines: tuple[Line, ...]
     of_variable: tuple[Box, ...]
     """The box in which each variable is found."""
+    marks: Mapping[str, Box]
+    """The box of each node that is a loss, a term, an output or a break."""
 
 
 def wire(audit: Audit) -> Wiring:
@@ -88,7 +90,7 @@ class _Draft:
         settle(root)
         open_what_is_broken(root)
         order = sorted(kept, key=lambda line: (line.tail.number, line.head.number))
-        return Wiring(root, tuple(order), self.nest.variables)
+        return Wiring(root, tuple(order), self.nest.variables, marks)
 
     def _place(self, marks: Iterable[Iterable[Box]], breaks: Mapping[str, Box]) -> None:
         """Put the marks of each kind beside the layers, too many alike in groups, and breaks into their layers."""
@@ -263,19 +265,17 @@ def _break(facts: Mapping[str, Any], status: Status) -> Box:
 
 def _families(terms: Iterable[Box]) -> list[Box]:
     """The terms, those of participation in one scope as one box."""
-    scopes: dict[str, list[Box]] = {}
+    scopes: dict[object, list[Box]] = {}
     for term in terms:
-        scopes.setdefault(term.title if term.is_quiet else scope_of(term.title), []).append(term)
-    return [
-        members[0] if len(members) == 1 else family(scope, grouped([_within(scope, member) for member in members]))
-        for scope, members in scopes.items()
-    ]
+        scopes.setdefault(term if term.is_quiet else scope_of(term.title), []).append(term)
+    return [members[0] if len(members) == 1 else _family(str(scope), members) for scope, members in scopes.items()]
 
 
-def _within(scope: str, term: Box) -> Box:
-    """A term that stands in a box with its scope's name, without that name."""
-    term.title = term.title.removeprefix(f"{scope}/")
-    return term
+def _family(scope: str, terms: list[Box]) -> Box:
+    """The terms in a box with their scope's name, which is not said again in it."""
+    for term in terms:
+        term.title = term.title.removeprefix(f"{scope}/")
+    return family(scope, grouped(terms))
 
 
 def _read_outputs_from_above(routes: Routes, outputs: set[str], boxes: Mapping[str, Box]) -> None:

@@ -77,7 +77,7 @@ def way_to(audit: dict[str, Any], path: str) -> list[str]:
     (number,) = [variable[7] for variable in audit["variables"] if variable[0] == path]
     way = []
     while number >= 0:
-        above, label, _, _, kind, _ = audit["ways"]["steps"][number]
+        above, label, _, _, kind, _, _ = audit["ways"]["steps"][number]
         way.append(("x " if kind >= 4 else "") + audit["ways"]["words"][label])
         number = above
     return way[::-1]
@@ -199,7 +199,7 @@ def test_consumers_stand_above_what_they_consume_round_a_loop_too():
     )
     (content,) = content_of(audit)["audits"]
     ranks = {box["title"]: box["rank"] for box in boxes_of(content)}
-    assert ranks["top"] < ranks["left"] == ranks["right"] < ranks["bottom"]
+    assert ranks["top"] < ranks["left"] < ranks["right"] < ranks["bottom"]
 
 
 def test_a_line_that_a_longer_way_tells_is_left_out():
@@ -276,6 +276,33 @@ def test_the_way_to_what_no_term_reads_begins_at_its_output():
     assert way[0] == "AddV2"
     assert way[-1] == "xtts/text_encoder/duration_predictor/kernel"
     assert not [word for word in way if word.startswith("x ")]
+
+
+def test_a_way_knows_the_boxes_of_its_loss_term_output_and_break():
+    blocked = group("disconnected", "m/encoder/kernel", kind="blocked", op_type="StopGradient", chain=CHAIN)
+    (audit,) = content_of(drawn_audit(BLOCKED, blocked))["audits"]
+    titles = [box["title"] for box in boxes_of(audit)]
+    marks = {titles[step[6]] for step in audit["ways"]["steps"] if step[6] >= 0}
+    assert marks == {"loss", "mel", "out", "StopGradient"}
+
+
+def test_terms_of_two_losses_with_one_name_are_two_boxes():
+    audit = drawn_audit("one > (mel) > m/a/kernel\ntwo > (mel 2) > m/b/kernel")
+    (content,) = content_of(audit)["audits"]
+    assert Counter(box["kind"] for box in boxes_of(content))["term"] == 2
+    assert not [box for box in boxes_of(content) if box["kind"] == "group"]
+
+
+def test_the_way_to_what_ends_in_no_output_begins_where_it_ends():
+    dead = group("disconnected", "m/lost/kernel")
+    (audit,) = content_of(drawn_audit(BLOCKED + "MatMul@m/lost > Relu@m/lost > m/lost/kernel", dead))["audits"]
+    assert way_to(audit, "m/lost/kernel") == ["MatMul", "Relu", "m/lost/kernel"]
+
+
+def test_the_way_to_what_no_tape_watches_breaks_at_the_variable():
+    unwatched = group("disconnected", "m/head/kernel", kind="outside-tape")
+    (audit,) = content_of(drawn_audit(BLOCKED, unwatched))["audits"]
+    assert way_to(audit, "m/head/kernel") == ["loss", "mel", "Identity", "MatMul", "x m/head/kernel"]
 
 
 def test_a_variable_that_nothing_reads_has_no_way():
