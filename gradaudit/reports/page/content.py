@@ -137,7 +137,10 @@ def _group(audit: Audit, group: Group) -> dict[str, Any]:
         "why": group.message,
         "fix": group.fix,
         "excuses": list(wording.excuses(audit, paths)),
-        "silence": wording.silence(verdict for verdict in audit.variables if verdict.path in paths),
+        # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
+        "silence": ""
+        if group.status in ("participation-only", "opaque")
+        else wording.silence(verdict for verdict in audit.variables if verdict.path in paths),
         "kind": cause.kind if cause is not None else "",
         "outputs": list(group.outputs),
         "sources": [_source(source) for source in _told(group)],

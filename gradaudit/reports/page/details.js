@@ -39,9 +39,12 @@ function groupCard(group, number) {
     element("p", { class: "ink" }, `${counted(members.length, "variable")}, ${name}`),
     facts([
       ["in", group.layer],
+      ["variables", group.members.join(", ")],
       ["where", group.where.map(([lines]) => lines).join("\n")],
       ["why", group.why],
       ["fix", group.fix, "fix"],
+      ["covered by", group.covered],
+      ["Keras", group.silence && `says nothing: ${group.silence}`],
     ]));
 }
 
