@@ -93,6 +93,8 @@ wheel: setup
 	@cd build/wheel && venv/bin/gradaudit --version && venv/bin/gradaudit explain GA101 >/dev/null && venv/bin/xtts --help >/dev/null
 	@cd build/wheel && venv/bin/python -I -c 'from importlib.resources import files; \
 	    files("gradaudit").joinpath("py.typed").read_bytes(); \
+	    from gradaudit.reports.page.document import render_page; from gradaudit.graph.report import Report; \
+	    assert "<script>" in render_page(Report({}, {}, ())); \
 	    [files("xtts").joinpath("configs", name).read_text() for name in ("default.toml", "seed.toml")]'
 
 # ---------------------------------------------------------------------------------------------------- what is committed

@@ -902,6 +902,7 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
     from gradaudit.output import file_names, write_file
     from gradaudit.reports.formats import ENDINGS, FORMATS
     from gradaudit.reports.matrix import render_matrix, render_scenarios
+    from gradaudit.reports.page import render_page
     from gradaudit.reports.picture import draw, render_picture
     from gradaudit.reports.terminal import render_text
     from gradaudit.reports.wording import name
@@ -910,6 +911,7 @@ def _pictures_written(report: Report, folder: Path, show: Callable[[str, str], N
     _, *stems = file_names(["scenarios", *names])
     for form, ending in ENDINGS.items():
         write_file(folder / f"report.{ending}", FORMATS[form](report).encode())
+    write_file(folder / "report.html", render_page(report).encode())
     if len(names) > 1:
         write_file(folder / "scenarios.csv", render_scenarios(report).encode())
     for audit, stem in zip(report.audits, stems, strict=True):

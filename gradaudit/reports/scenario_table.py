@@ -63,7 +63,7 @@ def _shown(rows: Sequence[ScenarioRow], shared: str) -> Iterator[_Row]:
     paths = [path for row in rows for path in row.variables]
     told = [row for row in rows if not row.always("connected")]
     for row in told[:_SHOWN_ROWS]:
-        yield _label(row, paths, shared), row.statuses
+        yield row_label(row, paths, shared), row.statuses
     left = told[_SHOWN_ROWS:]
     if left:
         yield f"… {wording.counted(len(left), 'more row')} ({sum(len(row.variables) for row in left)})", ()
@@ -71,7 +71,7 @@ def _shown(rows: Sequence[ScenarioRow], shared: str) -> Iterator[_Row]:
         yield f"{'all others' if told else 'all'} ({len(row.variables)})", row.statuses
 
 
-def _label(row: ScenarioRow, paths: Sequence[str], shared: str) -> str:
+def row_label(row: ScenarioRow, paths: Sequence[str], shared: str) -> str:
     """The row's layer, what the row holds of it if that is not all, and the number of its variables."""
     above = f"{row.layer}/" if row.layer else ""
     parts = [row.layer.removeprefix(f"{shared}/")] if row.layer else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import networkx
@@ -94,12 +94,21 @@ def routes_between(
                 cut |= every[below]
         masks[reached][box] = masks[reached].get(box, 0) | through
         masks["broken"][box] = masks["broken"].get(box, 0) | cut
+    keys = list(bits)
     return Routes(
         **{
-            name: {box: {key for key, bit in bits.items() if mask & bit} - {box} for box, mask in by_box.items()}
+            name: {box: {keys[place] for place in _places(mask)} - {box} for box, mask in by_box.items()}
             for name, by_box in masks.items()
         }
     )
+
+
+def _places(mask: int) -> Iterator[int]:
+    """The places of the bits that are set."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
 
 
 def _below_glue(ways: Ways, own: dict[str, int], *, only_passing: bool) -> dict[str, int]:

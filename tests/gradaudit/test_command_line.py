@@ -195,7 +195,7 @@ def test_a_report_folder_holds_every_format_and_the_pictures_of_each_audit(toy: 
     assert sorted(path.name for path in (toy / "reports").iterdir()) == [
         *[f"both.{ending}" for ending in ("csv", "dot", "png", "svg")],
         *[f"one.{ending}" for ending in ("csv", "dot", "png", "svg")],
-        *[f"report.{ending}" for ending in ("json", "md", "sarif", "txt", "xml")],
+        *[f"report.{ending}" for ending in ("html", "json", "md", "sarif", "txt", "xml")],
         "scenarios.csv",
     ]
     assert str(Path("reports", "one.svg")) in ended.output
@@ -213,6 +213,7 @@ def test_a_report_folder_holds_every_format_and_the_pictures_of_each_audit(toy: 
     assert rows[-1] == "right/bias,connected,disconnected"
     assert len(json.loads((toy / "reports" / "report.json").read_text("utf-8"))["audits"]) == 2
     assert "reports" not in (toy / "reports" / "report.txt").read_text("utf-8")
+    assert (toy / "reports" / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
 def test_one_audit_has_no_file_of_scenarios_and_one_of_that_name_keeps_its_own(toy: Path, command: Command):
