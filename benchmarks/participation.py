@@ -58,7 +58,10 @@ def main() -> int:
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     found = {row: [measured(row, seed, given.steps) for seed in given.seeds] for row in ROWS}
-    text = "\n".join([*summary(found), "", *heads(found), "", provenance(given.steps, given.seeds)]) + "\n"
+    text = (
+        "\n".join([*summary(found), "", *kernels(found), "", *powers(found), "", provenance(given.steps, given.seeds)])
+        + "\n"
+    )
     print(text, end="")
     if given.output is not None:
         given.output.write_text(text, "utf-8")
@@ -96,7 +99,7 @@ def subject(config: Any) -> Any:
 
 
 def summary(found: dict[Row, list[Any]]) -> list[str]:
-    """A row for each optimizer: means over the heads, and over the seeds with their extremes."""
+    """A row for each optimizer: means over kernels or outputs, and over the seeds with their extremes."""
     head = (
         "| optimizer | kernels of the heads moved | without the terms | output power, last to first | "
         "without the terms | what tasks train: apart | worst single variable |"
@@ -104,10 +107,10 @@ def summary(found: dict[Row, list[Any]]) -> list[str]:
     lines = [head, "|---|---|---|---|---|---|---|"]
     for row, runs in found.items():
         cells = [
-            _cell([_mean(run, lambda term: term.change.with_terms[-1]) for run in runs], _percent),
-            _cell([_mean(run, lambda term: term.change.without[-1]) for run in runs], _percent),
-            _cell([_ratio(run, lambda term: term.power.with_terms) for run in runs], _factor),
-            _cell([_ratio(run, lambda term: term.power.without) for run in runs], _factor),
+            _cell([_mean(run, lambda kernel: kernel.change.with_terms[-1]) for run in runs], _percent),
+            _cell([_mean(run, lambda kernel: kernel.change.without[-1]) for run in runs], _percent),
+            _cell([_ratio(run, lambda output: output.power.with_terms) for run in runs], _factor),
+            _cell([_ratio(run, lambda output: output.power.without) for run in runs], _factor),
             _cell([run.difference[-1] for run in runs], _percent),
             _cell([run.worst_difference[-1] for run in runs], _percent),
         ]
@@ -115,13 +118,26 @@ def summary(found: dict[Row, list[Any]]) -> list[str]:
     return lines
 
 
-def heads(found: dict[Row, list[Any]]) -> list[str]:
-    """How far the kernels behind each output moved with the terms: means over the seeds, with their extremes."""
+def kernels(found: dict[Row, list[Any]]) -> list[str]:
+    """How far each kernel moved with the terms: means over the seeds, with their extremes."""
+    lines = [f"| kernel of | {' | '.join(row.name for row in found)} |", f"|---|{'---|' * len(found)}"]
+    paths = [kernel.path for kernel in next(iter(found.values()))[0].kernels]
+    for position, path in enumerate(paths):
+        moved = [[run.kernels[position].change.with_terms[-1] for run in runs] for runs in found.values()]
+        layer = path.removesuffix("/kernel").removeprefix("xtts/")
+        lines.append(f"| `{layer}` | {' | '.join(_cell(values, _percent) for values in moved)} |")
+    return lines
+
+
+def powers(found: dict[Row, list[Any]]) -> list[str]:
+    """What became of each output's power with the terms, last to first: means over the seeds, with their extremes."""
     lines = [f"| output | {' | '.join(row.name for row in found)} |", f"|---|{'---|' * len(found)}"]
-    names = [term.name for term in next(iter(found.values()))[0].terms]
-    for position, name in enumerate(names):
-        moved = [[run.terms[position].change.with_terms[-1] for run in runs] for runs in found.values()]
-        lines.append(f"| `{name.rpartition('/')[2]}` | {' | '.join(_cell(values, _percent) for values in moved)} |")
+    for position, output in enumerate(next(iter(found.values()))[0].outputs):
+        ratios = [
+            [run.outputs[position].power.with_terms[-1] / run.outputs[position].power.with_terms[0] for run in runs]
+            for runs in found.values()
+        ]
+        lines.append(f"| `{output.name}` | {' | '.join(_cell(values, _factor) for values in ratios)} |")
     return lines
 
 
@@ -135,12 +151,12 @@ def provenance(steps: int, seeds: Sequence[int]) -> str:
 
 
 def _mean(run: Any, value: Callable[[Any], float]) -> float:
-    return float(np.mean([value(term) for term in run.terms]))
+    return float(np.mean([value(kernel) for kernel in run.kernels]))
 
 
 def _ratio(run: Any, powers: Callable[[Any], Sequence[float]]) -> float:
-    """The geometric mean over the heads of their power at the last step to that at the first."""
-    return float(np.exp(np.mean([np.log(powers(term)[-1] / powers(term)[0]) for term in run.terms])))
+    """The geometric mean over the outputs of their power at the last step to that at the first."""
+    return float(np.exp(np.mean([np.log(powers(output)[-1] / powers(output)[0]) for output in run.outputs])))
 
 
 def _cell(values: Sequence[float], told: Callable[[float], str]) -> str:
