@@ -53,7 +53,7 @@ class ParticipationCost:
     @property
     def moves(self) -> bool:
         """Whether the variables are moved by more than the terms weigh."""
-        if self.optimizer.treatment == "rewrites":
+        if self.optimizer.treatment == "rewrites" or self._divides_by_zero:
             return bool(self.covered or self.silenced)
         return bool(self.covered) and self.optimizer.treatment == "normalizes" and self._share > _FAR_BELOW
 
@@ -79,6 +79,8 @@ class ParticipationCost:
             found["zeros"] = (
                 f"{_counted(self.silenced)} of zeros, from which {optimizer.name} computes the weights anew"
                 if optimizer.treatment == "rewrites"
+                else f"{_counted(self.silenced)} of zeros, which {optimizer.name} divides by zero: they become NaN"
+                if self._divides_by_zero
                 else f"{_counted(self.silenced)} of zeros, which moves none by itself"
             )
         if self.decaying:
@@ -94,6 +96,11 @@ class ParticipationCost:
         if optimizer.slot_bytes:
             found["keeps"] = f"{_size(optimizer.slot_bytes)} of slots for what learns nothing"
         return found
+
+    @property
+    def _divides_by_zero(self) -> bool:
+        """Whether a gradient of zeros would be divided by its own size alone."""
+        return self.optimizer.treatment == "normalizes" and self.optimizer.threshold == 0
 
     @property
     def _movement(self) -> str:

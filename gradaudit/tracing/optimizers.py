@@ -39,13 +39,13 @@ def _none(_optimizer: Any) -> None:
 
 
 _KNOWN: dict[str, tuple[Treatment, _Threshold]] = {
-    **dict.fromkeys(("Adam", "Adamax", "Nadam"), ("normalizes", _epsilon)),
+    **dict.fromkeys(("Adam", "Adamax", "Nadam", "ScheduleFreeAdamW"), ("normalizes", _epsilon)),
     # Lamb scales an update to the norm of the weights, however small epsilon has made it.
     **dict.fromkeys(("Adafactor", "Lion", "Lamb"), ("normalizes", _none)),
     **dict.fromkeys(("RMSprop", "Adadelta"), ("normalizes", _root_of_epsilon)),
     "Adagrad": ("normalizes", _root_of_accumulator),
     "Muon": ("normalizes", _enlarged),
-    **dict.fromkeys(("Ftrl", "ScheduleFreeAdamW"), ("rewrites", _none)),
+    "Ftrl": ("rewrites", _none),
     "SGD": ("scales", _none),
 }
 """By the name of Keras's class what it does with a tiny gradient, and from which size on."""

@@ -114,6 +114,20 @@ def test_a_contract_that_matches_nothing_is_an_error(contract: Contract, message
     assert message in next(text for rule, text in told if rule == "GA301")
 
 
+def test_brackets_in_a_pattern_stand_for_themselves() -> None:
+    def subject() -> Subject:
+        named = weight("w[0]")
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(x @ named)
+            apply(tape.gradient(loss, [named]), [named])
+
+        return Subject(step, [DATA], variables=[named])
+
+    assert said(held(Contract("must-train", ("w[0]",)), subject=subject)) == []
+
+
 def test_what_may_be_disconnected_fails_no_run() -> None:
     plain, excused = held(), held(Contract("may-be-disconnected", ("spare",), reason="comes with the next stage"))
     for result, fails in ((plain, True), (excused, False)):

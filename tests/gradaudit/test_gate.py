@@ -119,6 +119,23 @@ def test_what_accepts_nothing_is_an_error(half: Callable[..., None], command: Co
     assert "it accepts no finding (suppress GA101 nothing" in found(ended)[-1]["message"]
 
 
+def test_a_contract_has_to_match_something_in_one_scenario(toy: Path, command: Command) -> None:
+    code = (
+        (toy / "toy.py").read_text().replace("Dense(8)(inputs)", 'Dense(8, name=config.get("trunk", "trunk"))(inputs)')
+    )
+    (toy / "toy.py").write_text(code)
+    config = (toy / "gradaudit.toml").read_text()
+    contract = '[[gradaudit.may-be-disconnected]]\nvariables = ["other/*", "right/*"]\nreason = "later"\n'
+    (toy / "gradaudit.toml").write_text(config + contract)
+    ended = command("trace")
+    assert ended.status == 1
+    assert "GA301" in ended.output
+    config = config.replace('name = "both"', 'name = "both"\nset = { trunk = "other" }')
+    (toy / "gradaudit.toml").write_text(config + contract)
+    assert command("trace").status == 0
+    assert command("trace", "--scenario", "one").status == 0
+
+
 def test_what_accepts_something_in_one_scenario_is_of_use(toy: Path, command: Command) -> None:
     with (toy / "gradaudit.toml").open("a") as file:
         file.write('[[gradaudit.suppress]]\nrule = "GA101"\nreason = "x"\n')
