@@ -139,6 +139,15 @@ def test_what_the_patch_covers_is_counted(overrides: list[str], covered: set[str
     assert answer.gets_nothing == (not covered)
 
 
+@pytest.mark.parametrize(("optimizer", "decaying"), [("adamw", 18), ("adam", 0)])
+def test_terms_of_weight_0_silence_the_warning_and_wake_weight_decay(optimizer: str, decaying: int) -> None:
+    result = audited("minimal", "loss.participation_weight=0.0", f'optimizer.name="{optimizer}"')
+    assert of_status(result, "zero-gradient") == NEVER_LEARNING
+    assert {path for term in result.coverage.terms for path in term.silences} == NEVER_LEARNING
+    (cost,) = result.costs
+    assert (cost.moves, len(cost.decaying)) == (False, decaying)
+
+
 def test_the_six_outputs_of_the_seed_are_what_is_suggested() -> None:
     found = audited("minimal-unpatched", suggest=True).suggestion
     assert found is not None

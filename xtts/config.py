@@ -53,7 +53,7 @@ class LossTable(Table):
     """[loss]: weights, what becomes of outputs without a target, and the outputs that the loss may read."""
 
     participation: Participation = "regularize"
-    participation_weight: Annotated[float, Field(gt=0)] = PARTICIPATION_WEIGHT
+    participation_weight: Annotated[float, Field(ge=0)] = PARTICIPATION_WEIGHT
     outputs: tuple[Output, ...] | None = None
     weights: dict[Term, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
