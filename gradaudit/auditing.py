@@ -375,6 +375,7 @@ class _Attempt:
             groups=groups,
             findings=find(
                 groups,
+                {verdict.path: verdict.cause for verdict in verdicts},
                 unbuilt_layers(_roots(subject, trace), made),
                 idle_terms(graph, step.objectives, objectives, step.training()),
                 missing_terms(step.opening, trace, self.participation_scopes),

@@ -33,6 +33,7 @@ from gradaudit.reports.inert import inert
 
 if TYPE_CHECKING:
     from gradaudit.config import Plan
+    from gradaudit.gate.baseline import Baseline
     from gradaudit.gate.policy import Grade
     from gradaudit.gate.suppressions import Accepted
     from gradaudit.gating import Gate
@@ -44,6 +45,8 @@ DEBUG = "GRADAUDIT_DEBUG"
 """The environment variable that makes every error show its traceback."""
 
 PIPED_WIDTH = 100
+_COMMAND = re.compile(r"^(\s*)::")
+"""How a line begins that is a command to GitHub's runner."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PHASES = {
     "script": "running it up to its first train step",
@@ -248,7 +251,8 @@ def trace(
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
         outcomes = [(run, _attempt(run, show, verify=verify, probe=probe or 0)) for run in runs]
-        audited = _gated([(run, audit) for run, audit in outcomes if audit is not None])
+        audited = [(run, audit) for run, audit in outcomes if audit is not None]
+        audited = _gated(audited, of_all=len(audited) == len(runs))
         report = _report([audit for _, audit in audited])
         pictures, mishap = _write_folder(report, folder, show, _pictures_written) if audited else ({}, None)
     if audited:
@@ -390,7 +394,7 @@ def cover(
     with _standard_output_kept_clean(), _progress() as show:
         outcomes = [_attempt(run, show, terms=terms, suggest=suggest, measure=probe or 0) for run in runs]
         audited = [(run, audit) for run, audit in zip(runs, outcomes, strict=True) if audit is not None]
-        audits = [audit for _, audit in _gated(audited)]
+        audits = [audit for _, audit in _gated(audited, of_all=len(audited) == len(runs))]
         report = _report(audits)
         plots, mishap = _write_folder(report, folder, show, _plots_written) if audits else ({}, None)
     if audits:
@@ -453,25 +457,41 @@ def write_baseline(
     SUBJECT and --config are as for trace. Of a file that exists, what it knows of other scenarios stays.
     """
     from gradaudit.environment import quiet_tensorflow, require_tensorflow
-    from gradaudit.gate.baseline import BASELINE_NAME, baseline_of, read_baseline
+    from gradaudit.gate.baseline import BASELINE_NAME, baseline_of
     from gradaudit.output import require_file, write_file
 
     runs = _runs(subject, config, scenarios, overrides, (), reads_baseline=False)
     path = output or runs[0].plan.baseline or runs[0].folder / BASELINE_NAME
     require_file(path)
-    before = read_baseline(path) if path.is_file() else None
+    before = _baseline_before(path)
     require_tensorflow()
     quiet_tensorflow()
     with _standard_output_kept_clean(), _progress() as show:
-        audited = _gated([(run, audit) for run in runs if (audit := _attempt(run, show)) is not None])
+        audited = [(run, audit) for run in runs if (audit := _attempt(run, show)) is not None]
+        audited = _gated(audited, of_all=len(audited) == len(runs))
     if len(audited) < len(runs):
         _say("The baseline is not written, because not all could be audited.")
         return COULD_NOT_AUDIT
     found = baseline_of([audit for _, audit in audited])
-    whole = found if before is None else found.with_others(before, [audit.name for _, audit in audited])
+    is_whole = all(run.gate.is_whole for run in runs)
+    names = [run.plan.scenario or "" for run in runs]
+    whole = found if before is None or is_whole else found.with_others(before, names)
     write_file(path, whole.render().encode())
     _say(f"{len(found.entries)} entries written to {path}.")
     return 0
+
+
+def _baseline_before(path: Path) -> Baseline | None:
+    """What a baseline file holds that is to be written anew; None of one that cannot be read."""
+    from gradaudit.gate.baseline import read_baseline
+
+    if not path.is_file():
+        return None
+    try:
+        return read_baseline(path)
+    except ConfigError as error:
+        _say(f"{error} What it held is lost.")
+        return None
 
 
 @main.command()
@@ -492,7 +512,10 @@ def diff(old: Path, new: Path, form: str, output: Path | None) -> int:
 
     if output is not None:
         require_file(output)
-    found = difference(read_json(old), read_json(new))
+    try:
+        found = difference(read_json(old), read_json(new))
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{old} or {new} is damaged, or of another version (no {error}): write it anew.") from None
     if form == "markdown":
         text = render_difference_markdown(found)
     else:
@@ -698,7 +721,7 @@ def _runs(
         )
     file = ConfigFile(path)
     statuses = parse_fail_on([word.strip() for words in fail_on for word in words.split(",")], where="--fail-on")
-    is_whole = not scenarios or set(scenarios) >= set(file.scenarios)
+    is_whole = path is not None and subject is None and (not scenarios or set(scenarios) >= set(file.scenarios))
     runs = []
     for scenario in dict.fromkeys(scenarios or file.scenarios) or [None]:
         plan = file.plan(scenario, overrides)
@@ -794,6 +817,7 @@ def _require_writable(outputs: Sequence[Path], folder: Path | None) -> None:
 def _attempt(run: _Run, show: Callable[[str, str], None], **options: Any) -> Audit | None:
     """Make one audit, or say why it cannot be made: the others go on."""
     show(run.name, "import")
+    folder = Path.cwd()
     try:
         from gradaudit.auditing import audit
         from gradaudit.subject_lookup import audited_code_forgotten, lazy_subject
@@ -815,14 +839,17 @@ def _attempt(run: _Run, show: Callable[[str, str], None], **options: Any) -> Aud
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
         _refuse(_prefix(run) + _explanation(error))
         _show_traceback(error)
+    finally:
+        os.chdir(folder)  # what is written is meant from here, wherever the audited code went
     return None
 
 
-def _gated(audited: Sequence[tuple[_Run, Audit]]) -> list[tuple[_Run, Audit]]:
-    """The audits with their findings as the project grades and accepts them."""
+def _gated(audited: Sequence[tuple[_Run, Audit]], *, of_all: bool) -> list[tuple[_Run, Audit]]:
+    """The audits with their findings as the project grades and accepts them; `of_all` says that none is missing."""
     from gradaudit.gating import gated
 
-    audits = gated([audit for _, audit in audited], [run.gate for run, _ in audited])
+    gates = [replace(run.gate, is_whole=run.gate.is_whole and of_all) for run, _ in audited]
+    audits = gated([audit for _, audit in audited], gates)
     return [(run, audit) for (run, _), audit in zip(audited, audits, strict=True)]
 
 
@@ -950,12 +977,18 @@ def _deliver(report: Report, deliveries: Sequence[tuple[str, Path | None]], rend
     """Write the report in each format; `render` gives its text, as wide and colourful as what it is written to."""
     from gradaudit.output import write_file
 
+    mishaps: list[OutputError] = []
     for form, output in deliveries:
         text = _rendered(report, form, render, output is None and _is_terminal())
-        if output is not None:
-            write_file(output, text.encode())
-        else:
-            _print(text)
+        try:
+            if output is not None:
+                write_file(output, text.encode())
+            else:
+                _print(text)
+        except OutputError as error:  # the other formats are not to be lost
+            mishaps.append(error)
+    if mishaps:
+        raise OutputError("\n".join(map(str, mishaps)))
 
 
 def _text_of(report: Report, **options: Any) -> str:
@@ -1110,4 +1143,4 @@ def _say(message: str) -> None:
 def _printable(text: str) -> str:
     """The text without what would move the cursor or recolour the terminal: messages hold names of the user's."""
     plain = _COLOUR.sub("", text).expandtabs(4)  # Keras colours some of its messages
-    return "\n".join(inert(line) for line in plain.splitlines())
+    return "\n".join(_COMMAND.sub(r"\1\\x3a:", inert(line)) for line in plain.splitlines())

@@ -34,7 +34,7 @@ class Gate:
     accepted: tuple[Accepted, ...] = ()
     contracts: tuple[Contract, ...] = ()
     baseline: Baseline | None = None
-    is_whole: bool = True
+    is_whole: bool = False
 
     def has(self, finding: Finding) -> bool:
         """Whether a finding of GA301 is about one of its contracts."""
@@ -103,7 +103,7 @@ def _suppressions(audit: Audit, finding: Finding, gate: Gate, comments: Comments
         used.add((ignore, finding.rule))
         found.append(suppression)
     if gate.baseline is not None:
-        entries, suppression = gate.baseline.of(audit.name, finding)
+        entries, suppression = gate.baseline.of(audit.scenario or "", finding)
         used.update(entries)
         found += [suppression] if suppression is not None else []
     return found
@@ -127,7 +127,7 @@ def _idle(audit: Audit, gate: Gate, comments: Comments, used: set[Any]) -> list[
     if gate.is_whole:
         found += [Unmatched(str(each), "it accepts no finding") for each in gate.accepted if each not in used]
     for entry in gate.baseline.entries if gate.baseline is not None else ():
-        if entry not in used and (entry.audit == audit.name or gate.is_whole):
+        if entry not in used and (entry.audit == (audit.scenario or "") or gate.is_whole):
             found.append(Unmatched(str(entry), "nothing is found that it knows: write the baseline anew"))
     return found
 

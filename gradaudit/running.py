@@ -100,6 +100,8 @@ def _conclusion(
     except TraceError as error:
         conclusion = error if followed.error is None else TraceError(_untraceable(followed.error))
         return conclusion if step.is_certain else None
+    except KeyboardInterrupt:
+        return TraceError("Interrupted.")  # nor is the script to hear of this, and go on
     except Exception as error:  # noqa: BLE001  # whatever it is, it must not pass through the script's own `except`
         return error
     return audit

@@ -21,7 +21,10 @@ _REASON = "known since the baseline"
 
 @dataclass(frozen=True)
 class Entry:
-    """One variable of a finding, or a finding without variables, in one audit; `fingerprint` is what it is known by."""
+    """One variable of a finding, or a finding without variables, in one scenario; `fingerprint` is what it is known by.
+
+    `audit` is the name of the scenario, empty where there is none.
+    """
 
     audit: str
     rule: str
@@ -62,7 +65,7 @@ class Baseline:
 def baseline_of(audits: Iterable[Audit]) -> Baseline:
     """All that a run over these audits fails on now."""
     entries = {
-        Entry(audit.name, finding.rule, part, finding.fingerprint_of(part), finding.message)
+        Entry(audit.scenario or "", finding.rule, part, finding.fingerprint_of(part), finding.message)
         for audit in audits
         for finding in audit.findings
         if finding.fails and finding.rule != "GA301"
@@ -98,4 +101,7 @@ def _in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def _entry(content: dict[str, Any]) -> Entry:
-    return Entry(**{name: content[name] for name in Entry.__dataclass_fields__})
+    entry = Entry(**{name: content[name] for name in Entry.__dataclass_fields__})
+    if not all(isinstance(value, str | None) for value in vars(entry).values()):
+        raise TypeError(entry)
+    return entry

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gradaudit.graph.verdicts import Finding, Source, Suppression
 
-_COMMENT = re.compile(r"#\s*gradaudit:\s*ignore\[([^\]]*)\]\s*(.*)")
+_COMMENT = re.compile(r"#\s*gradaudit:\s*ignore\[([^\]]*)\][\s:-]*(.*)")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Comments:
     def of(self, finding: Finding, made_at: Mapping[str, Source]) -> Iterator[tuple[Ignore, Suppression]]:
         """The comments that accept a finding, and for which of its variables.
 
-        Those count on the lines that the finding names, and on those that made the layer of a variable, or a layer
-        around it.
+        Those count on the lines that made the layer of a variable, or a layer around it; for a finding without
+        variables, on the lines that it names.
 
         Args:
             finding: a finding.
@@ -51,11 +51,9 @@ class Comments:
         for ignore in self.at([*finding.sources, *made_at.values()]):
             if finding.rule not in ignore.rules or not ignore.reason:
                 continue
-            if any(ignore.covers(source) for source in finding.sources):
-                yield ignore, Suppression("comment", ignore.reason, finding.variables)
-                continue
             covered = tuple(path for path in finding.variables if _is_below(path, made_at, ignore))
-            if covered:
+            is_about = not finding.variables and any(ignore.covers(source) for source in finding.sources)
+            if covered or is_about:
                 yield ignore, Suppression("comment", ignore.reason, covered)
 
     def at(self, sources: Iterable[Source]) -> tuple[Ignore, ...]:
@@ -85,22 +83,30 @@ def _ignores(file: str) -> Iterator[Ignore]:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (OSError, SyntaxError, UnicodeDecodeError, ValueError, tokenize.TokenError):
         return  # a line of a notebook, of a package in an archive: nobody can have written a comment for this there
+    lines = text.splitlines()
     for token in tokens:
-        match = _COMMENT.match(token.string) if token.type == tokenize.COMMENT else None
+        match = _COMMENT.search(token.string) if token.type == tokenize.COMMENT else None
         if match is not None:
-            rules = tuple(rule.strip() for rule in match[1].split(",") if rule.strip())
+            rules = tuple(rule.strip().upper() for rule in match[1].split(",") if rule.strip())
             line = token.start[0]
-            alone = not token.line[: token.start[1]].strip()
-            yield Ignore(file, line, rules, match[2].strip(), _statement(tree, line + alone))
+            about = line
+            while about <= len(lines) and lines[about - 1].lstrip().startswith("#"):
+                about += 1  # a comment on a line of its own is about what comes next
+            yield Ignore(file, line, rules, match[2].strip(), _statement(tree, about))
 
 
 def _statement(tree: ast.Module, line: int) -> range:
-    """The lines of the innermost statement at a line; of one with a body, the lines above that."""
+    """The lines of the innermost call at a line, or else statement; of one with a body, the lines above that."""
     found = range(line, line + 1)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt):
-            body = getattr(node, "body", None)
-            end = body[0].lineno - 1 if isinstance(body, list) and body else node.end_lineno
-            if node.lineno <= line <= (end or node.lineno):
-                found = range(node.lineno, (end or node.lineno) + 1)
+    for kind in (ast.stmt, ast.Call):
+        spans = [_span(node) for node in ast.walk(tree) if isinstance(node, kind)]
+        around = [span for span in spans if line in span]
+        if around:
+            found = min(around, key=len)
     return found
+
+
+def _span(node: ast.stmt | ast.Call) -> range:
+    body = getattr(node, "body", None)
+    last = body[0].lineno - 1 if isinstance(body, list) and body else node.end_lineno
+    return range(node.lineno, max(last or 0, node.lineno) + 1)

@@ -90,7 +90,7 @@ class Causes:
         # reads another output.
         models = {self._graph.facts(output)["model"] for output in nodes_of_outputs(self._graph, outputs)}
         for block, chain in found:
-            is_behind = bool(outputs) and self._graph.facts(chain[-2])["model"] not in models
+            is_behind = bool(outputs) and self._graph.facts(chain[-2]).get("model") not in models
             if block.layer is None or block.reason in _OUTSIDE or is_behind:
                 return _broken(block, chain, blocks)
         written = self._written(node)

@@ -63,11 +63,14 @@ def difference(old: Content, new: Content) -> Difference:
     """Compare two JSON reports. Lines and wording count for nothing, nor do variables' places."""
     before, after = _audits(old), _audits(new)
     names = dict.fromkeys([*after, *before])
-    return Difference(tuple(_between(name, before.get(name), after.get(name)) for name in names))
+    subjects = {name: audit["subject"] for name, audit in [*before.items(), *after.items()]}
+    between = (_between(name or subjects[name], before.get(name), after.get(name)) for name in names)
+    return Difference(tuple(between))
 
 
 def _audits(report: Content) -> dict[str, Content]:
-    return {audit["scenario"] or audit["subject"]: audit for audit in report["audits"]}
+    """By scenario; of the one without a scenario the name may change from run to run, as Keras numbers models."""
+    return {audit["scenario"] or "": audit for audit in report["audits"]}
 
 
 def _between(name: str, old: Content | None, new: Content | None) -> AuditDifference:
@@ -76,8 +79,8 @@ def _between(name: str, old: Content | None, new: Content | None) -> AuditDiffer
     in_both = [path for path in are if path in were]
     return AuditDifference(
         name,
-        new=tuple(told for key, told in after.items() if key not in before),
-        fixed=tuple(told for key, told in before.items() if key not in after),
+        new=tuple(told for key, told in after.items() if _is_graver(told, before.get(key))),
+        fixed=() if new is None else tuple(told for key, told in before.items() if key not in after),
         changed=tuple(change for path in in_both if (change := _changed(path, were[path], are[path])) is not None),
         added=() if old is None else tuple(path for path in are if path not in were),
         removed=() if new is None else tuple(path for path in were if path not in are),
@@ -85,17 +88,22 @@ def _between(name: str, old: Content | None, new: Content | None) -> AuditDiffer
     )
 
 
+def _is_graver(told: Told, before: Told | None) -> bool:
+    """Whether something is told that was not, or was no error."""
+    return before is None or told.is_error and not before.is_error
+
+
 def _told(audit: Content | None) -> dict[tuple[str, str], Told]:
-    """What nobody accepts, by what it is known by: rule and variable, or the finding's fingerprint."""
+    """What nobody accepts, by what it is known by."""
     told = {}
     for finding in audit["findings"] if audit is not None else ():
         accepted = {path for each in finding["suppressions"] for path in each["variables"]}
         is_error = finding["severity"] == "error"
-        for path in finding["variables"]:
+        for path, fingerprint in zip(finding["variables"], finding["fingerprints"], strict=True):
             if path not in accepted:
-                told[finding["rule"], path] = Told(finding["rule"], path, finding["message"], is_error)
+                told[path, fingerprint] = Told(finding["rule"], path, finding["message"], is_error)
         if not finding["variables"] and not finding["suppressions"]:
-            told[finding["rule"], finding["fingerprint"]] = Told(finding["rule"], None, finding["message"], is_error)
+            told["", finding["fingerprint"]] = Told(finding["rule"], None, finding["message"], is_error)
     return told
 
 

@@ -191,6 +191,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "fix": finding.fix or None,
         "sources": [_source(source) for source in finding.sources],
         "fingerprint": finding.fingerprint,
+        "fingerprints": [finding.fingerprint_of(path) for path in finding.variables],
         "chain": list(finding.chain),
         "suppressions": [
             {"kind": each.kind, "reason": each.reason, "variables": list(each.variables)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Status = Literal[
@@ -253,6 +254,8 @@ class Finding:
     fix: str = ""
     sources: tuple[Source, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    own_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By variable, what takes the place of `key` where it is looked at by itself: its own cause, not that of others."""
 
     @property
     def fingerprint(self) -> str:
@@ -261,7 +264,9 @@ class Finding:
 
     def fingerprint_of(self, variable: str | None) -> str:
         """The same for one of its variables, whatever others share its cause; for None, that of the whole."""
-        return self.fingerprint if variable is None else _fingerprint(self.rule, variable, *self.key)
+        if variable is None:
+            return self.fingerprint
+        return _fingerprint(self.rule, variable, *self.own_keys.get(variable, self.key))
 
     @property
     def parts(self) -> tuple[str | None, ...]:

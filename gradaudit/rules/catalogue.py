@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gradaudit.graph.contracts import ContractsKept
 from gradaudit.graph.coverage import TermCoverage
 from gradaudit.graph.participation_cost import ParticipationCost
-from gradaudit.graph.verdicts import Finding, Group, IdleTerm, MissingTerm, Status, UnbuiltLayer, UnregisteredOp
+from gradaudit.graph.verdicts import Cause, Finding, Group, IdleTerm, MissingTerm, Status, UnbuiltLayer, UnregisteredOp
 from gradaudit.rules import (
     broken_contract,
     disconnected,
@@ -51,6 +51,7 @@ RULE_CODES: dict[Status, str] = {rule.status: rule.code for rule in STATUS_RULES
 
 def find(
     groups: Iterable[Group],
+    causes: Mapping[str, Cause | None],
     unbuilt: Iterable[UnbuiltLayer],
     idle_terms: Iterable[IdleTerm],
     missing_terms: Iterable[MissingTerm],
@@ -59,9 +60,9 @@ def find(
     unregistered: Iterable[UnregisteredOp],
     contracts: ContractsKept,
 ) -> tuple[Finding, ...]:
-    """All findings, by rule and then in the order of what they are about."""
+    """All findings, by rule and then in the order of what they are about; `causes` has those of variables by path."""
     by_status = {rule.status: rule for rule in STATUS_RULES}
-    findings = [by_status[group.status].of_group(group) for group in groups]
+    findings = [by_status[group.status].of_group(group, causes) for group in groups]
     findings += never_built.findings(unbuilt)
     findings += idle_term.findings(idle_terms)
     findings += missing_term.findings(missing_terms)

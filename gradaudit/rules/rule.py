@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gradaudit.graph.verdicts import Finding, Group, Severity, Source, Status
+from gradaudit.graph.verdicts import Cause, Finding, Group, Severity, Source, Status
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,21 @@ class StatusRule(Rule):
 
     status: Status
 
-    def of_group(self, group: Group) -> Finding:
-        """The finding for a group of variables of this rule's status."""
-        cause = group.cause
-        why = "" if cause is None else f"{cause.kind} {cause.op_type} {cause.layer}"
+    def of_group(self, group: Group, causes: Mapping[str, Cause | None]) -> Finding:
+        """The finding for a group of variables of this rule's status; `causes` has that of each by itself."""
+        why = _why(group.cause)
         return self.finding(
             group.message,
             variables=group.variables,
             about=(why, *group.outputs),
             fix=group.fix,
             sources=group.sources,
+            own_keys={path: (_why(causes.get(path)),) for path in group.variables},
         )
+
+
+def _why(cause: Cause | None) -> str:
+    return "" if cause is None else f"{cause.kind} {cause.op_type} {cause.layer}"
 
 
 def known(*sources: Source | None) -> tuple[Source, ...]:

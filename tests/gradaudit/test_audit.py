@@ -545,3 +545,18 @@ def test_a_message_claims_no_more_than_is_true_of_every_path(second: Callable[..
     (verdict,) = audit(build).variables
     assert verdict.cause is not None
     assert verdict.cause.message == message
+
+
+def test_what_two_layers_made_and_a_sum_stopped_is_told() -> None:
+    def subject() -> Subject:
+        one, two, used = (keras.layers.Dense(2, name=name) for name in ("one", "two", "used"))
+
+        def step(x: tf.Tensor) -> None:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(used(x)) + 0.0 * tf.reduce_mean(tf.stop_gradient(one(x) + two(x)))
+            variables = [variable for layer in (one, two, used) for variable in layer.trainable_variables]
+            keras.optimizers.SGD().apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return Subject(step, [tf.TensorSpec((4, 8))])
+
+    assert audit(subject).count("connected") == 2

@@ -64,7 +64,7 @@ def test_variables_and_audits_that_only_one_report_has_are_told(toy: Path, comma
     assert ended.status == 0
     assert "added: 2 variables" in ended.output
     assert "first (kernel, bias)" in ended.output
-    (toy / "other.json").write_text((toy / "good.json").read_text().replace('"subject": "toy"', '"subject": "other"'))
+    (toy / "other.json").write_text((toy / "good.json").read_text().replace('"scenario": null', '"scenario": "new"'))
     assert "audit: only the new report has it" in command("diff", "good.json", "other.json").output
 
 
@@ -83,3 +83,31 @@ def test_what_is_no_report_is_told(toy: Path, command: Command, content: str | N
     ended = command("diff", "good.json", "other.json")
     assert (ended.status, ended.output) == (2, "")
     assert message in ended.messages
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_second_broken_contract_on_a_variable_is_new(toy: Path, command: Command) -> None:
+    contracts = [
+        '[[gradaudit.frozen]]\nvariables = ["left/*"]\n',
+        '[[gradaudit.frozen]]\nvariables = ["left/kernel"]\n',
+    ]
+    for number in (1, 2):
+        more = "".join(contracts[:number])
+        (toy / "gradaudit.toml").write_text(f'[gradaudit]\nsubject = "toy.py:subject"\n{more}')
+        command("trace", "--set", BOTH, "--format", "json", "--output", f"{number}.json")
+    assert command("diff", "1.json", "2.json").output.startswith("1 new (1 error)")
+
+
+@pytest.mark.usefixtures("reports")
+def test_what_was_no_error_and_is_one_is_new(command: Command) -> None:
+    command("trace", "--set", ONE, "--format", "json", "--output", "mild.json", "--fail-on", "opaque")
+    assert command("diff", "mild.json", "bad.json").status == 1
+    assert command("diff", "bad.json", "mild.json").status == 0
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_damaged_report_is_told(toy: Path, command: Command) -> None:
+    (toy / "damaged.json").write_text('{"schema": "gradaudit.report/1", "audits": [{}]}')
+    ended = command("diff", "good.json", "damaged.json")
+    assert ended.status == 2
+    assert "is damaged, or of another version (no 'scenario')" in ended.messages

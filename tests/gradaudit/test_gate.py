@@ -172,6 +172,48 @@ def test_a_comment_that_accepts_nothing_is_an_error(toy: Path, command: Command,
     assert unmatched["sources"][0]["file"] == "toy.py"
 
 
+LISTED = """
+import keras
+import tensorflow as tf
+from gradaudit import Subject
+
+def subject():
+    inputs = keras.Input((4,))
+    heads = [
+        # said of the next line alone
+        # gradaudit: ignore[ga101]: no targets yet
+        keras.layers.Dense(1, name="left"),
+        keras.layers.Dense(
+            1,
+            name="right",
+        ),
+        keras.layers.Dense(1, name="used"),
+    ]
+    left, right, used = [head(inputs) for head in heads]  # gradaudit: ignore[GA101] not where a layer is made
+    model = keras.Model(inputs, {"left": left, "right": right, "used": used}, name="toy")
+    model.compile("adam", loss={"used": "mse"})
+    return Subject.from_keras(model, (tf.TensorSpec((2, 4)), {"used": tf.TensorSpec((2, 1))}))
+"""
+
+
+def test_a_comment_is_about_one_layer_of_a_list(toy: Path, command: Command) -> None:
+    (toy / "listed.py").write_text(LISTED)
+    ended = command("trace", "listed.py:subject", "--format", "json")
+    assert ended.status == 1
+    accepted = [path for each in found(ended) for said in each["suppressions"] for path in said["variables"]]
+    assert accepted == ["left/kernel", "left/bias"]
+    assert "GA301" not in [each["rule"] for each in found(ended)]  # one subject does not tell what others need
+
+
+def test_what_waits_in_another_scenario_that_failed_is_no_error(toy: Path, command: Command) -> None:
+    with (toy / "gradaudit.toml").open("a") as file:
+        file.write('[[gradaudit.scenario]]\nname = "broken"\nset = { targets = ["middle"] }\n')
+        file.write('[[gradaudit.suppress]]\nrule = "GA101"\nvariables = ["middle/*"]\nreason = "x"\n')
+    ended = command("trace", "--scenario", "both", "--scenario", "one", "--scenario", "broken", "--format", "json")
+    assert ended.status == 2
+    assert "GA301" not in ended.output
+
+
 # ------------------------------------------------------------------------------------------------------------- baseline
 
 
@@ -206,6 +248,27 @@ def test_a_line_that_moves_breaks_no_baseline(half: Callable[..., None], toy: Pa
     code = (toy / "toy.py").read_text()
     (toy / "toy.py").write_text(code.replace("import keras", "\n\n\nimport keras"))
     assert command("trace").status == 0
+
+
+def test_one_more_dead_head_is_all_that_is_new(toy: Path, command: Command) -> None:
+    three = (
+        (toy / "toy.py")
+        .read_text()
+        .replace('heads = ("left", "right")', 'heads = config.get("heads", ("left", "right"))')
+    )
+    (toy / "toy.py").write_text(three)
+    (toy / "gradaudit.toml").write_text(HALF.replace("[gradaudit]", "[gradaudit]\nbaseline = 'known.json'"))
+    command("baseline", "write")
+    ended = command("trace", "--set", 'heads=["left", "right", "third"]')
+    assert ended.messages == "gradaudit: The gate fails: 2 disconnected.\n"
+
+
+def test_a_baseline_that_cannot_be_read_is_written_anew(half: Callable[..., None], toy: Path, command: Command) -> None:
+    (toy / "gradaudit-baseline.json").write_text("<<<<<<< HEAD")
+    ended = command("baseline", "write")
+    assert ended.status == 0
+    assert "What it held is lost" in ended.messages
+    assert command("trace", "--baseline", "gradaudit-baseline.json").status == 0
 
 
 def test_an_entry_that_nothing_answers_to_any_more_is_an_error(half: Callable[..., None], command: Command) -> None:
