@@ -137,7 +137,7 @@ def _of_every_verdict(command: Callable[..., int]) -> Callable[..., int]:
             "folder",
             type=_A_FILE,
             metavar="DIR",
-            help="Write every format, the pictures and the matrix of variables and terms into DIR.",
+            help="Write every format, the HTML page, the pictures and the matrix of variables and terms into DIR.",
         ),
     ):
         command = option(command)
