@@ -15,6 +15,7 @@ from gradaudit.errors import SubjectError, TraceError
 from gradaudit.subject import Subject
 from gradaudit.tracing.first_step import FirstStep, StepWatch
 from gradaudit.tracing.making import Made, watched_making
+from gradaudit.tracing.no_writing import WritesError, refuse_writing
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.weights import Deferred, weights_on_demand
 from gradaudit.user_code import is_users, own_error, raising_line, said
@@ -54,7 +55,7 @@ def run_script(
             if conclusion is not None:
                 conclude(conclusion)
 
-        watch = StepWatch(reached)
+        watch = StepWatch(reached, conclude)
         watch.install(patches)
         progress("script")
         with _errors_of(script), _as_started_by_python(script, arguments):
@@ -117,9 +118,11 @@ class _Followed:
     def __call__(self, *inputs: Any) -> Any:
         self.error = None
         try:
-            return None if self._step is None else self._step(*inputs)
+            with Patches() as patches:
+                refuse_writing(patches)
+                return None if self._step is None else self._step(*inputs)
         except Exception as error:
-            if own_error(error) is not None:
+            if own_error(error) is not None and not isinstance(error, WritesError):
                 raise
             self.error = error
             return None

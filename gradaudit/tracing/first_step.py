@@ -59,9 +59,13 @@ class _GradientAsked(BaseException):
 
 @dataclass
 class StepWatch:
-    """Hands the first train step to `reached` before it runs; where that returns, the script goes on."""
+    """Hands the first train step to `reached` before it runs; where that returns, the script goes on.
+
+    `lost` gets the error where something trains that cannot be stopped before it runs.
+    """
 
     reached: Callable[[FirstStep], None]
+    lost: Callable[[Exception], None]
     zeros: list[Source] = field(default_factory=list)
     """The lines that call a model which that builds: it is traced, and its outputs are zeros."""
     _is_pausing: bool = False
@@ -148,6 +152,8 @@ class StepWatch:
             with func_graph.FuncGraph("build").as_default():
                 outputs = original(layer, *arguments, **options)
             layer._clear_losses()
+            if not layer.trainable_variables:
+                return None  # it prepares data, which the script may go by
             zeros = tf.nest.map_structure(lambda output: tf.zeros(output.shape, output.dtype), outputs)
         except Exception:  # noqa: BLE001  # whatever is wrong with it, the script is to fail as it fails without us
             return None
@@ -195,8 +201,20 @@ class StepWatch:
             return
         if self._function is not None:
             raise _GradientAsked
-        for step in list(self._attempted.values())[-1:] if context.executing_eagerly() else ():
+        if not context.executing_eagerly():
+            self._lose(running_line(sys._getframe(2)))
+        for step in list(self._attempted.values())[-1:]:
             self._reach(step)
+
+    def _lose(self, line: Source | None) -> None:
+        """Give up, before what is being traced can run."""
+        with self._paused():
+            self.lost(
+                TraceError(
+                    f"What trains at {line} is traced by itself (by get_concrete_function, or inside a data set), and "
+                    "could not be stopped once it is. Audit it with a subject: gradaudit trace path/to/file.py:callable"
+                )
+            )
 
     # ------------------------------------------------------------------------------------------------------------ loops
 

@@ -292,3 +292,84 @@ def test_a_loop_that_fails_between_gradient_and_update_is_not_audited(tmp_path: 
 
     assert done.returncode == 2
     assert "The step cannot be traced" in done.stderr
+
+
+TRACED_BY_ITSELF = """
+import pathlib
+import keras
+import tensorflow as tf
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD()
+
+
+@tf.function
+def step(x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+    return loss
+
+
+traced = step.get_concrete_function(tf.TensorSpec((2, 4)))
+print("REAL", traced(tf.ones((2, 4))))
+pathlib.Path("ran").touch()
+"""
+
+SAVES = """
+import keras
+import tensorflow as tf
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD()
+rounds = tf.Variable(0, trainable=False)
+
+for _ in range(2):
+    x = tf.ones((2, 4))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+    model.save_weights("good.weights.h5")
+    open("log.txt", "w").write("overwritten")
+    rounds.assign_add(1)
+"""
+
+
+def run_in(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (folder / "train.py").write_text(text)
+    command = [sys.executable, "-m", "gradaudit", "run", "train.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_what_is_traced_by_itself_is_refused_before_it_runs(tmp_path: Path) -> None:
+    ended = run_in(tmp_path, TRACED_BY_ITSELF)
+    assert ended.returncode == 2
+    assert "is traced by itself" in ended.stderr
+    assert "REAL" not in ended.stderr + ended.stdout
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_loop_that_is_traced_overwrites_no_file(tmp_path: Path) -> None:
+    for name in ("good.weights.h5", "log.txt"):
+        (tmp_path / name).write_text("good")
+    ended = run_in(tmp_path, SAVES)
+    assert ended.returncode == 0, ended.stderr
+    assert "All 2 variables learn" in ended.stdout
+    assert {(tmp_path / name).read_text() for name in ("good.weights.h5", "log.txt")} == {"good"}
+
+
+PREPARES = """
+import keras
+import numpy as np
+
+ids = keras.layers.Rescaling(2.0)(np.ones((4, 3), "float32"))
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(int(ids[0, 0]) + 1)])
+model.compile("sgd", "mse")
+model.fit(np.ones((4, 3), "float32"), np.zeros((4, 3), "float32"))
+"""
+
+
+def test_a_layer_that_prepares_data_is_really_run(tmp_path: Path) -> None:
+    ended = run_in(tmp_path, PREPARES)
+    assert ended.returncode == 0, ended.stderr
+    assert "12 parameters" in ended.stdout
