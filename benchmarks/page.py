@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))  # the generated audit is that of the tests
 os.chdir(ROOT)
 
 from gradaudit.graph.report import Audit, Report  # noqa: E402  # found only once the path is set
-from gradaudit.reports.page import render_page  # noqa: E402
+from gradaudit.reports.page import render_page  # noqa: E402  # as above
 
 
 def main() -> None:

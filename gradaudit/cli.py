@@ -29,7 +29,7 @@ import click
 from gradaudit.errors import ConfigError, GradauditError, MeasureError, OutputError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
 from gradaudit.graph.verdicts import STATUSES, Finding, Status, Verdict
-from gradaudit.reports.inert import inert
+from gradaudit.reports.inert import inert, without_commands
 
 if TYPE_CHECKING:
     from gradaudit.config import Plan
@@ -45,8 +45,6 @@ DEBUG = "GRADAUDIT_DEBUG"
 """The environment variable that makes every error show its traceback."""
 
 PIPED_WIDTH = 100
-_COMMAND = re.compile(r"^(\s*)::")
-"""How a line begins that is a command to GitHub's runner."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PHASES = {
     "script": "running it up to its first train step",
@@ -721,7 +719,7 @@ def _runs(
         )
     file = ConfigFile(path)
     statuses = parse_fail_on([word.strip() for words in fail_on for word in words.split(",")], where="--fail-on")
-    is_whole = path is not None and subject is None and (not scenarios or set(scenarios) >= set(file.scenarios))
+    is_whole = path is not None and (not scenarios or set(scenarios) >= set(file.scenarios))
     runs = []
     for scenario in dict.fromkeys(scenarios or file.scenarios) or [None]:
         plan = file.plan(scenario, overrides)
@@ -1143,4 +1141,4 @@ def _say(message: str) -> None:
 def _printable(text: str) -> str:
     """The text without what would move the cursor or recolour the terminal: messages hold names of the user's."""
     plain = _COLOUR.sub("", text).expandtabs(4)  # Keras colours some of its messages
-    return "\n".join(_COMMAND.sub(r"\1\\x3a:", inert(line)) for line in plain.splitlines())
+    return without_commands("\n".join(inert(line) for line in plain.splitlines()))

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from gradaudit.reports.inert import inert
+from gradaudit.reports.inert import inert, without_commands
 
 COLOURS = {
     "title": "bold",
@@ -40,8 +40,6 @@ WIDEST = 120
 
 _HTML = '<pre style="white-space:pre; overflow-x:auto; line-height:normal; font-family:monospace">{code}</pre>'
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-_COMMAND = re.compile(r"^((?:\s|\x1b\[[0-9;]*m)*)::", re.MULTILINE)
-"""How a line begins that is a command to GitHub's runner: a name that looks so must be none."""
 _PADDING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
 
@@ -55,7 +53,7 @@ def printed(content: RenderableType, *, color: bool, width: int, styles: Mapping
     console = _console(color, width, styles)
     with console.capture() as capture:
         console.print(content, crop=False)
-    return _COMMAND.sub(r"\1\\x3a:", _PADDING.sub(r"\1", capture.get()).rstrip("\n"))
+    return without_commands(_PADDING.sub(r"\1", capture.get()).rstrip("\n"))
 
 
 def as_html(content: RenderableType, *, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -10,6 +11,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 COMMAND = "##["
 """With this, commands to a build server began once; some still obey."""
 
+_COMMAND_LINE = re.compile(r"^((?:[^\S\n]|\x1b\[[0-9;]*m)*)::", re.MULTILINE)
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -21,6 +23,11 @@ def inert(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         text = "".join(_visible(character) for character in text)
     return text.replace(COMMAND, "##\\x5b")
+
+
+def without_commands(text: str) -> str:
+    """Lines of which none begins with what is a command to GitHub's runner."""
+    return _COMMAND_LINE.sub(r"\1\\x3a:", text)
 
 
 def is_unseen(character: str) -> bool:

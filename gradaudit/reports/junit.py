@@ -16,7 +16,8 @@ def render_junit(report: Report) -> str:
     root = Xml.Element("testsuites", name="gradaudit")
     for audit in report.audits:
         suite = Xml.SubElement(root, "testsuite", name=inert(wording.title(audit)))
-        cases = [*_of_variables(audit), *(_of_finding(audit, each) for each in _others(audit))]
+        others = wording.other_findings(audit)
+        cases = [*_of_variables(audit), *(_of_finding(audit, each) for each in others)]
         suite.extend(cases)
         for element in (root, suite):
             _count(element, cases)
@@ -75,10 +76,6 @@ def _tell(case: Xml.Element, finding: Finding, message: str) -> None:
         Xml.SubElement(case, "failure", type=finding.rule, message=inert(message)).text = text
     else:
         Xml.SubElement(case, "system-out").text = f"{finding.rule} {finding.severity}\n{text}"
-
-
-def _others(audit: Audit) -> tuple[Finding, ...]:
-    return wording.other_findings(audit)
 
 
 def _case(audit: Audit, kind: str, name: str) -> Xml.Element:
