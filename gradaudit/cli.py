@@ -539,10 +539,12 @@ _GRAPH_FORMATS = (*_DRAWINGS, "graphml", "json")
 @click.option(
     "--focus",
     metavar="VARIABLE",
-    help="The ops on the way from the loss to a variable, where it ends, and what is next to it: a path, the end of "
-    "one, or a glob.",
+    help="The ops on the way from the loss to a variable, where it ends, and what is next to it: a path, or the end of "
+    "one; * is anything.",
 )
-@click.option("--around", metavar="LAYER", help="The ops in a layer and next to it: a path, the end of one, or a glob.")
+@click.option(
+    "--around", metavar="LAYER", help="The ops in a layer and next to it: a path, or the end of one; * is anything."
+)
 @click.option(
     "--format",
     "form",

@@ -6,17 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from gradaudit.errors import ConfigError
+from gradaudit.graph.patterns import matches_any
 from gradaudit.graph.report import Audit
 from gradaudit.reports.graph_data import render_graphml, render_node_link
 from gradaudit.reports.op_flows import OpFlows
 from gradaudit.reports.op_picture import draw_ops
 from gradaudit.reports.op_sketch import sketch_ops
 from gradaudit.reports.op_view import layer_names
-from gradaudit.reports.picture import draw, render_picture
+from gradaudit.reports.picture import draw_sketch, render_picture
+from gradaudit.reports.sketch import sketch
 
 _SHOWN = 4
 """Names that an error lists."""
@@ -27,7 +28,7 @@ class GraphRequest:
     """What is to be drawn, and in which of the formats "dot", "svg", "png", "pdf", "graphml" and "json".
 
     `focus` is the path of a variable, `around` that of a layer; each may also be the end of one path alone, or a glob
-    that one alone matches. GraphML and JSON hold the whole graph, whatever else is asked for.
+    that matches one path alone, or the end of one. GraphML and JSON hold the whole graph, whatever else is asked for.
     """
 
     form: str = "dot"
@@ -66,7 +67,8 @@ def render_graph(audit: Audit, request: GraphRequest) -> GraphFile:
 
 def _drawn(audit: Audit, request: GraphRequest) -> tuple[str, tuple[str, ...]]:
     if request.level == "layer":
-        return draw(audit), ()
+        layers = sketch(audit)
+        return draw_sketch(audit, layers), layers.left_out
     flows = OpFlows(audit)
     paths = [verdict.path for verdict in audit.variables]
     focus = None if request.focus is None else _found(request.focus, paths, "variable")
@@ -76,11 +78,11 @@ def _drawn(audit: Audit, request: GraphRequest) -> tuple[str, tuple[str, ...]]:
 
 
 def _found(wanted: str, names: Sequence[str], noun: str) -> str:
-    """The name that is meant: this one, the only one that ends in it, or the only one that the glob matches."""
+    """The name that is meant: this one, or the only one that it matches, or the end of which it matches."""
     if wanted in names:
         return wanted
-    found = [name for name in names if name.endswith(f"/{wanted}")] if wanted else []
-    found = found or [name for name in names if fnmatchcase(name, wanted)]
+    ends = (wanted, f"*/{wanted}") if wanted else ()
+    found = [name for name in names if matches_any(name, ends)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -65,7 +65,11 @@ _NAMES = 24
 
 def draw(audit: Audit) -> str:
     """The picture of an audit as DOT text. The same audit gives the same text."""
-    content = sketch(audit)
+    return draw_sketch(audit, sketch(audit))
+
+
+def draw_sketch(audit: Audit, content: Sketch) -> str:
+    """The picture of an audit, as sketched, as DOT text."""
     drawing = graphviz.Digraph("gradaudit", strict=True)
     drawing.attr("graph", **_graph_attributes(audit, content))
     drawing.attr("node", fontname=FONT, fontsize="11", shape="box", style="filled", margin="0.12,0.06", height="0.3")

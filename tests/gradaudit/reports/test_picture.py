@@ -12,6 +12,7 @@ import pytest
 from gradaudit.errors import OutputError
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Block, Source
+from gradaudit.reports.graph_report import GraphRequest, render_graph
 from gradaudit.reports.picture import draw, render_picture
 from gradaudit.reports.sketch import LIMIT, Sketch, sketch
 from tests.gradaudit.reports.drawing import drawn_audit, group
@@ -223,6 +224,16 @@ def test_what_is_left_out_is_said():
     content = sketch(drawn_audit(text))
     assert content.left_out == ("21 loss terms",)
     assert "Left out: 21 loss terms" in draw(drawn_audit(text))
+    assert render_graph(drawn_audit(text), GraphRequest("dot")).left_out == ("21 loss terms",)
+
+
+def test_the_end_of_a_path_may_be_a_glob():
+    audit = xtts_audit("minimal-unpatched")
+    by_path, by_end = (
+        render_graph(audit, GraphRequest("dot", "op", focus=focus))
+        for focus in ("xtts/mel_decoder/pitch_projection/kernel", "pitch_proj*/kern?l")
+    )
+    assert by_path == by_end
 
 
 def test_a_graph_of_fifty_thousand_ops_is_drawn_in_seconds():
