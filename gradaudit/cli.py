@@ -643,10 +643,14 @@ def _put(content: bytes, file: Path | None) -> None:
 @main.command()
 @click.argument("folder", type=_A_FILE, default=Path())
 def init(folder: Path) -> int:
-    """Write a first gradaudit.toml, and a subject, for the Keras project in FOLDER.
+    """Write a first gradaudit.toml, and a subject where it needs one, for the Keras project in FOLDER.
 
-    Nothing is imported and nothing overwritten. What is found is told, and what to do next. The exit status is 0 when
-    the files are written, and 2 when not.
+    Where something trains when it is run, a script or a function without arguments, the file names that, and what is
+    audited is the first step that your own code reaches. Else it is a model that a function returns, with a batch made
+    up from its inputs, or a subject that you fill in.
+
+    Nothing is imported or run, and nothing overwritten. What is found is told, what is left out, and what to do next.
+    The exit status is 0 when the files are written, and 2 when not.
     """
     from gradaudit.first_files import write_first_files
 
