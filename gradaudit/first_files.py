@@ -72,7 +72,7 @@ def _files(chosen: _Found | None, left_out: Sequence[_Found], folder: Path) -> d
         return {CONFIG: _config(_subject_key(f"{chosen.place.file.as_posix()}:{chosen.name}", chosen), left_out)}
     if isinstance(chosen, Trainer):
         own = {} if chosen.function is None else {SUBJECT: _driver(chosen, chosen.function, folder)}
-        return {**own, CONFIG: _config(_script_key(chosen), left_out)}
+        return {**own, CONFIG: _config(_script_key(chosen), left_out, scenarios="")}
     subject = _TO_FILL_IN if chosen is None else _of_builder(chosen, folder)
     return {SUBJECT: subject, CONFIG: _config(_subject_key(f"{SUBJECT}:subject", chosen), left_out)}
 
@@ -230,10 +230,19 @@ def subject() -> Subject:
 # -------------------------------------------------------------------------------------------------- the configuration
 
 
-def _config(key: str, left_out: Sequence[_Found]) -> str:
+_SCENARIOS = """
+# Several ways to train, audited in one run: each replaces keys of this file. All tables but [gradaudit] are the
+# project's, and a subject that takes an argument gets them as a dict.
+#
+# [[gradaudit.scenario]]
+# name = "one-target"
+# set = { "data.targets" = ["mel"] }
+"""
+
+
+def _config(key: str, left_out: Sequence[_Found], scenarios: str = _SCENARIOS) -> str:
     lines = [f"#   {line}" for line in _listed(map(_alternative, left_out))]
     others = "\n".join(["", "# Left out, for one audit has one step:", *lines, ""]) if lines else ""
-    scenarios = _SCENARIOS if key.rpartition("\n")[2].startswith("subject") else ""
     return _CONFIG.format(key=key, left_out=others, scenarios=scenarios)
 
 
@@ -274,15 +283,6 @@ script = {reference}
 
 # Its command line.
 arguments = []"""
-
-_SCENARIOS = """
-# Several ways to train, audited in one run: each replaces keys of this file. All tables but [gradaudit] are the
-# project's, and a subject that takes an argument gets them as a dict.
-#
-# [[gradaudit.scenario]]
-# name = "one-target"
-# set = { "data.targets" = ["mel"] }
-"""
 
 _CONFIG = """\
 # What gradaudit audits, and what fails. Written by `gradaudit init`; `gradaudit trace` finds it from here downwards.
