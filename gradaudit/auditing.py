@@ -141,7 +141,9 @@ def audit_built(
     made: Made,
     *,
     weightless: bool,
+    participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
     verify: bool = False,
+    contracts: Sequence[Contract] = (),
     notes: Callable[[], Sequence[str]] = tuple,
     progress: _Progress | None = None,
 ) -> Audit:
@@ -151,7 +153,9 @@ def audit_built(
         subject: the subject.
         made: what was noted while it was built.
         weightless: whether its weights take no memory.
+        participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
         verify: also ask TensorFlow's own tape, and compare.
+        contracts: what the project says of its training.
         notes: gives the remarks for the report, once the step is traced.
         progress: called with the name of each phase as it begins.
 
@@ -162,12 +166,12 @@ def audit_built(
     attempt = _Attempt(
         scenario=None,
         name=None,
-        participation_scopes=PARTICIPATION_SCOPES,
+        participation_scopes=tuple(participation_scopes),
         verify=verify,
         probe=0,
         terms=(),
         suggest=False,
-        contracts=(),
+        contracts=tuple(contracts),
         progress=progress,
         notes=(),
     )

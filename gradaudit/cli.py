@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -240,34 +241,40 @@ def trace(
     The exit status is 0 when all was audited, 1 when the gate fails, and 2 when something could not be audited; what
     could be is reported all the same. GRADAUDIT_DEBUG=1 shows the traceback of every error.
     """
-    from gradaudit.environment import quiet_tensorflow, require_tensorflow
-
     runs = _runs(subject, config, scenarios, overrides, fail_on, baseline)
+    if probe is not None:
+        _require_subjects(runs, "--probe runs real steps")
+    return _trace(runs, forms, outputs, folder, verify=verify, probe=probe or 0)
+
+
+def _trace(
+    runs: Sequence[_Run], forms: Sequence[str], outputs: Sequence[Path], folder: Path | None, **options: Any
+) -> int:
+    """Audit, write what is asked for, and hold the gate against it; returns the exit status."""
     deliveries = _deliveries(forms, outputs)
     _require_writable(outputs, folder)
-    require_tensorflow()
-    quiet_tensorflow()
-    with _standard_output_kept_clean(), _progress() as show:
-        outcomes = [(run, _attempt(run, show, verify=verify, probe=probe or 0)) for run in runs]
-        audited = [(run, audit) for run, audit in outcomes if audit is not None]
-        audited = _gated(audited, of_all=len(audited) == len(runs))
+
+    def finish(audited: Sequence[tuple[_Run, Audit]], terminal: _Terminal) -> int:
         report = _report([audit for _, audit in audited])
-        pictures, mishap = _write_folder(report, folder, show, _pictures_written) if audited else ({}, None)
-    if audited:
-        _deliver(report, deliveries, partial(_text_of, pictures=pictures))
-    if mishap is not None:
-        raise mishap
-    status = max([_gate(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
-    return status if len(audited) == len(runs) else COULD_NOT_AUDIT
+        pictures, mishap = _write_folder(report, folder, terminal.show, _pictures_written) if audited else ({}, None)
+        terminal.release()
+        if audited:
+            _deliver(report, deliveries, partial(_text_of, pictures=pictures))
+        if mishap is not None:
+            raise mishap
+        status = max([_gate(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
+        return status if len(audited) == len(runs) else COULD_NOT_AUDIT
+
+    return _audit(runs, finish, **options)
 
 
 @main.command(cls=_Reporting, context_settings={"allow_interspersed_args": False})
 @_of_every_report(*_FORMATS)
 @_of_every_verdict
-@click.argument("script", type=_A_FILE)
+@click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 def run(
-    script: Path,
+    script: str,
     arguments: tuple[str, ...],
     forms: tuple[str, ...],
     outputs: tuple[Path, ...],
@@ -280,50 +287,20 @@ def run(
 
     SCRIPT is run as `python SCRIPT ARGS...` runs it, up to the first step that trains: fit or train_on_batch of Keras,
     or a function or loop that differentiates. That step is audited, and the process ends before it is executed.
-    Options of gradaudit stand before SCRIPT; all that follows is the script's.
+    Options of gradaudit stand before SCRIPT; all that follows is the script's. SCRIPT may also be a module, such as
+    package.train, that `python -m` would run.
 
     The exit status is 0 when the step was audited, 1 when the gate fails, and 2 when no step was reached or it could
     not be audited.
     """
-    from gradaudit.environment import quiet_tensorflow, require_tensorflow
-    from gradaudit.gating import gated
+    from gradaudit.config import ConfigFile
 
-    _require_script(script)
     words = [word.strip() for words in fail_on for word in words.split(",")]
     statuses = parse_fail_on(words, where="--fail-on") if words else DEFAULT_FAIL_ON
+    plan = replace(ConfigFile(None).plan(), script=script, arguments=arguments)
     gate = _gate_from(statuses, {}, (), baseline)
-    deliveries = _deliveries(forms, outputs)
-    _require_writable(outputs, folder)
-    require_tensorflow()
-    quiet_tensorflow()
-    with contextlib.ExitStack() as terminal:
-        terminal.enter_context(_standard_output_kept_clean())
-        show = terminal.enter_context(_progress())
-
-        def conclude(conclusion: Audit | Exception) -> None:
-            """Report, and end the process: the script must not go on, nor hear of this."""
-            try:
-                if isinstance(conclusion, Exception):
-                    raise conclusion
-                (audit,) = gated([conclusion], [gate])
-                report = _report([audit])
-                pictures, mishap = _write_folder(report, folder, show, _pictures_written)
-                terminal.close()  # standard output is the report's again
-                _deliver(report, deliveries, partial(_text_of, pictures=pictures))
-                if mishap is not None:
-                    raise mishap
-                status = _judge(audit, gate)
-            except Exception as error:  # noqa: BLE001  # as at the end of any other command
-                terminal.close()
-                status = _refuse(_explanation(error))
-                _show_traceback(error)
-            _end(status)
-
-        show(str(script), "import")
-        from gradaudit.running import run_script
-
-        run_script(script, arguments, conclude, verify=verify, progress=lambda phase: show(str(script), phase))
-    return COULD_NOT_AUDIT
+    audited = _Run(plan, script, Path(), gate, script=_found_script(script, Path()))
+    return _trace([audited], forms, outputs, folder, verify=verify)
 
 
 @main.command(cls=_Reporting)
@@ -374,7 +351,7 @@ def cover(
     is covered, or may be disconnected by contract; 1 when one is not; and 2 when something could not be audited. Other
     contracts, and the gate, are trace's.
     """
-    from gradaudit.environment import quiet_tensorflow, require_matplotlib, require_tensorflow
+    from gradaudit.environment import require_matplotlib, require_tensorflow
     from gradaudit.reports import wording
     from gradaudit.reports.cover import render_cover
 
@@ -383,25 +360,28 @@ def cover(
             "--term cannot be measured with --probe: a term that is given so is in no step that could run."
         )
     runs = _runs(subject, config, scenarios, overrides, ())
+    if terms or suggest or probe is not None:
+        _require_subjects(runs, "--term, --suggest and --probe trace the step again")
     deliveries = _deliveries(forms, outputs)
     _require_writable(outputs, folder)
-    require_tensorflow()
     if folder is not None and probe is not None:
+        require_tensorflow()
         require_matplotlib()
-    quiet_tensorflow()
-    with _standard_output_kept_clean(), _progress() as show:
-        outcomes = [_attempt(run, show, terms=terms, suggest=suggest, measure=probe or 0) for run in runs]
-        audited = [(run, audit) for run, audit in zip(runs, outcomes, strict=True) if audit is not None]
-        audits = [audit for _, audit in _gated(audited, of_all=len(audited) == len(runs))]
+
+    def finish(audited: Sequence[tuple[_Run, Audit]], terminal: _Terminal) -> int:
+        audits = [audit for _, audit in audited]
         report = _report(audits)
-        plots, mishap = _write_folder(report, folder, show, _plots_written) if audits else ({}, None)
-    if audits:
-        _deliver(report, deliveries, partial(render_cover, plots=plots))
-    if mishap is not None:
-        raise mishap
-    if len(audits) < len(runs) or any(audit.measurement_failed for audit in audits):
-        return COULD_NOT_AUDIT
-    return 1 if any(wording.left_uncovered(audit) for audit in audits) else 0
+        plots, mishap = _write_folder(report, folder, terminal.show, _plots_written) if audits else ({}, None)
+        terminal.release()
+        if audits:
+            _deliver(report, deliveries, partial(render_cover, plots=plots))
+        if mishap is not None:
+            raise mishap
+        if len(audits) < len(runs) or any(audit.measurement_failed for audit in audits):
+            return COULD_NOT_AUDIT
+        return 1 if any(wording.left_uncovered(audit) for audit in audits) else 0
+
+    return _audit(runs, finish, terms=terms, suggest=suggest, measure=probe or 0)
 
 
 @main.command("rules")
@@ -454,7 +434,6 @@ def write_baseline(
 
     SUBJECT and --config are as for trace. Of a file that exists, what it knows of other scenarios stays.
     """
-    from gradaudit.environment import quiet_tensorflow, require_tensorflow
     from gradaudit.gate.baseline import BASELINE_NAME, baseline_of
     from gradaudit.output import require_file, write_file
 
@@ -462,21 +441,21 @@ def write_baseline(
     path = output or runs[0].plan.baseline or runs[0].folder / BASELINE_NAME
     require_file(path)
     before = _baseline_before(path)
-    require_tensorflow()
-    quiet_tensorflow()
-    with _standard_output_kept_clean(), _progress() as show:
-        audited = [(run, audit) for run in runs if (audit := _attempt(run, show)) is not None]
-        audited = _gated(audited, of_all=len(audited) == len(runs))
-    if len(audited) < len(runs):
-        _say("The baseline is not written, because not all could be audited.")
-        return COULD_NOT_AUDIT
-    found = baseline_of([audit for _, audit in audited])
-    is_whole = all(run.gate.is_whole for run in runs)
-    names = [run.plan.scenario or "" for run in runs]
-    whole = found if before is None or is_whole else found.with_others(before, names)
-    write_file(path, whole.render().encode())
-    _say(f"{len(found.entries)} entries written to {path}.")
-    return 0
+
+    def finish(audited: Sequence[tuple[_Run, Audit]], terminal: _Terminal) -> int:
+        terminal.release()
+        if len(audited) < len(runs):
+            _say("The baseline is not written, because not all could be audited.")
+            return COULD_NOT_AUDIT
+        found = baseline_of([audit for _, audit in audited])
+        is_whole = all(run.gate.is_whole for run in runs)
+        names = [run.plan.scenario or "" for run in runs]
+        whole = found if before is None or is_whole else found.with_others(before, names)
+        write_file(path, whole.render().encode())
+        _say(f"{len(found.entries)} entries written to {path}.")
+        return 0
+
+    return _audit(runs, finish)
 
 
 def _baseline_before(path: Path) -> Baseline | None:
@@ -575,24 +554,24 @@ def graph(
     SUBJECT and --config are as for trace. The exit status is 0 when all is drawn, whatever the verdicts are, and 2 when
     something is not.
     """
-    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+    from gradaudit.reports.graph_report import GraphRequest
 
     written_as = form or _form_of(output)
     _require_consistent(written_as, level, focus, around)
     runs = _runs(subject, config, scenarios, overrides, ())
     files = _graph_files(runs, output, written_as)
-    require_tensorflow()
-    quiet_tensorflow()
-    from gradaudit.reports.graph_report import GraphRequest
-
     chosen = level or ("layer" if focus is None and around is None else "op")
     request = GraphRequest(written_as, chosen, focus, around)
-    with _standard_output_kept_clean(), _progress() as show:
-        outcomes = [_graph_of(run, request, show) for run in runs]
-    for file, content in zip(files, outcomes, strict=True):
-        if content is not None:
+
+    def finish(audited: Sequence[tuple[_Run, Audit]], terminal: _Terminal) -> int:
+        contents = {run.name: _graph_of(run, audit, request, terminal.show) for run, audit in audited}
+        terminal.release()
+        drawn = [(file, content) for run, file in zip(runs, files, strict=True) if (content := contents.get(run.name))]
+        for file, content in drawn:
             _put(content, file)
-    return COULD_NOT_AUDIT if None in outcomes else 0
+        return 0 if len(drawn) == len(runs) else COULD_NOT_AUDIT
+
+    return _audit(runs, finish)
 
 
 def _form_of(output: Path | None) -> str:
@@ -638,13 +617,10 @@ def _graph_files(runs: Sequence[_Run], output: Path | None, form: str) -> list[P
     return [output]
 
 
-def _graph_of(run: _Run, request: GraphRequest, show: Callable[[str, str], None]) -> bytes | None:
-    """Audit and draw, or say why that cannot be: the others go on."""
+def _graph_of(run: _Run, audit: Audit, request: GraphRequest, show: Callable[[str, str], None]) -> bytes | None:
+    """Draw, or say why that cannot be: the others go on."""
     from gradaudit.reports.graph_report import render_graph
 
-    audit = _attempt(run, show)
-    if audit is None:
-        return None
     show(run.name, "draw")
     try:
         file = render_graph(audit, request)
@@ -669,10 +645,14 @@ def _put(content: bytes, file: Path | None) -> None:
 @main.command()
 @click.argument("folder", type=_A_FILE, default=Path())
 def init(folder: Path) -> int:
-    """Write a first gradaudit.toml, and a subject, for the Keras project in FOLDER.
+    """Write a first gradaudit.toml, and a subject where it needs one, for the Keras project in FOLDER.
 
-    Nothing is imported and nothing overwritten. What is found is told, and what to do next. The exit status is 0 when
-    the files are written, and 2 when not.
+    Where something trains when it is run, a script or a function without arguments, the file names that, and what is
+    audited is the first step that your own code reaches. Else it is a model that a function returns, with a batch made
+    up from its inputs, or a subject that you fill in.
+
+    Nothing is imported or run, and nothing overwritten. What is found is told, what is left out, and what to do next.
+    The exit status is 0 when the files are written, and 2 when not.
     """
     from gradaudit.first_files import write_first_files
 
@@ -687,12 +667,14 @@ def init(folder: Path) -> int:
 
 @dataclass(frozen=True)
 class _Run:
-    """One audit to make."""
+    """One audit to make: of the subject that `reference` names, or of a script."""
 
     plan: Plan
     reference: str
     folder: Path
     gate: Gate
+    script: Path | str | None = None
+    """A file, or a module."""
 
     @property
     def name(self) -> str:
@@ -727,14 +709,62 @@ def _runs(
         plan = file.plan(scenario, overrides)
         # A path in the file is relative to the file, and one that is typed to where it is typed.
         folder = path.parent if path is not None and subject is None else Path.cwd()
-        reference = subject or plan.subject
+        reference = subject or plan.subject or plan.script
         if reference is None:
             raise ConfigError(file.without_subject)
-        check_reference(reference, folder=folder)
+        script = None
+        if subject is None and plan.script is not None:
+            script = _found_script(plan.script, folder)
+            _require_no_settings(plan, file.scenarios)
+        else:
+            check_reference(reference, folder=folder)
         known = (baseline or plan.baseline) if reads_baseline else None
         gate = _gate_of(plan, statuses if fail_on else None, known, is_whole)
-        runs.append(_Run(plan, reference, folder, gate))
+        runs.append(_Run(plan, reference, folder, gate, script))
     return runs
+
+
+def _found_script(script: str, folder: Path) -> Path | str:
+    """The file that a script is, named as from here, or the module that `python -m` would find."""
+    from gradaudit.user_code import displayed
+
+    file = folder / script
+    if file.is_file():
+        return Path(displayed(str(file)))
+    first, *others = script.split(".")
+    is_name = all(part.isidentifier() for part in (first, *others)) and others != ["py"]
+    places = [str(place) for place in _places_of_modules(folder)]
+    if is_name and (PathFinder.find_spec(first, places) or PathFinder.find_spec(first)):
+        return script
+    raise ConfigError(
+        f"There is no script {file}: name the Python file that trains, as for `python`, or a module, as for "
+        "`python -m`."
+    )
+
+
+def _places_of_modules(folder: Path) -> list[Path]:
+    """Where the modules of a project lie, beside those that are installed."""
+    return [folder.resolve(), folder.resolve() / "src"]
+
+
+def _require_no_settings(plan: Plan, scenarios: Sequence[str]) -> None:
+    """Check that nothing is asked of a script that it would not get to know of."""
+    if scenarios:
+        raise ConfigError(
+            f"A script has no scenarios, such as {scenarios[0]!r}: it can be run once only, and gets none of the "
+            "project's tables. Name a subject, or write a file for each way to train, with its own arguments."
+        )
+    if plan.changed:
+        raise ConfigError(
+            f"A script gets none of the project's tables, so that {plan.changed[0]!r} cannot be set: say it in its "
+            'arguments, as by --set \'gradaudit.arguments=["--epochs", "1"]\'.'
+        )
+
+
+def _require_subjects(runs: Sequence[_Run], what: str) -> None:
+    for run in runs:
+        if run.script is not None:
+            raise ConfigError(f"{what}, and the script {run.reference} can be run once only: name a subject instead.")
 
 
 def _gate_of(plan: Plan, fail_on: tuple[Status, ...] | None, baseline: Path | None, is_whole: bool) -> Gate:
@@ -797,11 +827,6 @@ def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str
     return pairs + [(form, None) for form in open_forms or ([] if pairs else ["text"])]
 
 
-def _require_script(script: Path) -> None:
-    if not script.is_file():
-        raise ConfigError(f"There is no script {script}: name the Python file that trains, as for `python`.")
-
-
 def _require_writable(outputs: Sequence[Path], folder: Path | None) -> None:
     from gradaudit.output import require_file, require_folder
 
@@ -812,6 +837,66 @@ def _require_writable(outputs: Sequence[Path], folder: Path | None) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ the audit
+
+
+def _audit(
+    runs: Sequence[_Run],
+    finish: Callable[[Sequence[tuple[_Run, Audit]], _Terminal], int],
+    **options: Any,
+) -> int:
+    """Make the audits, and return what `finish` makes of those that could be made, gated; of a script, end with it."""
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+
+    require_tensorflow()
+    quiet_tensorflow()
+    with _terminal_at_work() as terminal:
+        for run in runs:
+            if run.script is not None:
+                return _audit_script(run, run.script, finish, terminal, verify=options.get("verify", False))
+        outcomes = [(run, _attempt(run, terminal.show, **options)) for run in runs]
+        audited = [(run, audit) for run, audit in outcomes if audit is not None]
+        return finish(_gated(audited, of_all=len(audited) == len(runs)), terminal)
+
+
+def _audit_script(
+    run: _Run,
+    script: Path | str,
+    finish: Callable[[Sequence[tuple[_Run, Audit]], _Terminal], int],
+    terminal: _Terminal,
+    *,
+    verify: bool,
+) -> int:
+    """Run a script up to its first step; the process ends there, and returns only where there is none."""
+    folder = Path.cwd()
+
+    def conclude(conclusion: Audit | Exception) -> None:
+        """Report, and end the process: the script must not go on, nor hear of this."""
+        try:
+            if isinstance(conclusion, Exception):
+                raise conclusion
+            audited = _gated([(run, conclusion)], of_all=True)
+            os.chdir(folder)  # what is written is meant from here, wherever the script went
+            status = finish(audited, terminal)
+        except Exception as error:  # noqa: BLE001  # as at the end of any other command
+            terminal.release()
+            status = _refuse(_explanation(error))
+            _show_traceback(error)
+        _end(status)
+
+    terminal.show(run.name, "import")
+    from gradaudit.running import run_script
+
+    run_script(
+        script,
+        run.plan.arguments,
+        conclude,
+        places=_places_of_modules(run.folder),
+        participation_scopes=run.plan.participation_scopes,
+        verify=verify,
+        contracts=run.plan.contracts,
+        progress=lambda phase: terminal.show(run.name, phase),
+    )
+    return COULD_NOT_AUDIT
 
 
 def _attempt(run: _Run, show: Callable[[str, str], None], **options: Any) -> Audit | None:
@@ -1051,6 +1136,21 @@ def _readers_may_leave() -> Iterator[None]:
 
 
 # ----------------------------------------------------------------------------------------------- the terminal meanwhile
+
+
+@dataclass(frozen=True)
+class _Terminal:
+    """The terminal while audits are made: `show` which one is in which phase, `release` it for the report."""
+
+    show: Callable[[str, str], None]
+    release: Callable[[], None]
+
+
+@contextlib.contextmanager
+def _terminal_at_work() -> Iterator[_Terminal]:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_standard_output_kept_clean())
+        yield _Terminal(stack.enter_context(_progress()), stack.close)
 
 
 @contextlib.contextmanager

@@ -107,6 +107,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     subject: StrictStr | None = None
+    script: StrictStr | None = Field(default=None, min_length=1)
+    arguments: list[StrictStr] = Field(default_factory=list)
     fail_on: list[StrictStr] = Field(alias="fail-on", default=list(DEFAULT_FAIL_ON))
     participation_scopes: list[StrictStr] = Field(alias="participation-scopes", default=["gradient_participation"])
     scenario: list[Scenario] = Field(default_factory=list)
@@ -165,6 +167,9 @@ class Plan:
     severities: Mapping[str, Grade] = field(default_factory=dict)
     accepted: tuple[Accepted, ...] = ()
     baseline: Path | None = None
+    script: str | None = None
+    """What is run instead of a subject: a file, relative to the configuration, or a module."""
+    arguments: tuple[str, ...] = ()
 
 
 class ConfigFile:
@@ -195,6 +200,7 @@ class ConfigFile:
         settings = self._validate(_own_table(tables, self.path))
         if settings.scenario != self._settings.scenario:
             raise ConfigError(f"{self._name}: a scenario or --set cannot replace the scenarios themselves.")
+        self._require_one_to_audit(settings)
         return Plan(
             scenario=scenario,
             subject=settings.subject,
@@ -206,6 +212,8 @@ class ConfigFile:
             severities={code: cast(Grade, grade) for code, grade in settings.severity.items()},
             accepted=tuple(each.accepted for each in settings.suppress),
             baseline=None if settings.baseline is None else self._beside(settings.baseline),
+            script=settings.script,
+            arguments=tuple(settings.arguments),
         )
 
     @property
@@ -216,8 +224,14 @@ class ConfigFile:
         hint = f" no table is called gradaudit; is {misspelt[0]!r} meant to be it? Else" if misspelt else ""
         return (
             f"{self._name} names no subject:{hint} write subject = "
-            f'"package.module:callable" under [{self._table}], or give SUBJECT.'
+            f'"package.module:callable" or script = "train.py" under [{self._table}], or give SUBJECT.'
         )
+
+    def _require_one_to_audit(self, settings: Settings) -> None:
+        if settings.subject is not None and settings.script is not None:
+            raise ConfigError(f"{self._name}: [{self._table}] names a subject and a script: keep one of the two.")
+        if settings.arguments and settings.script is None:
+            raise ConfigError(f"{self._name}: [{self._table}] has arguments and no script that would get them.")
 
     def _beside(self, file: str) -> Path:
         """A path of the file, which is relative to it."""

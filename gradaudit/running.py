@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradaudit.auditing import audit_built
+from gradaudit.auditing import PARTICIPATION_SCOPES, audit_built
 from gradaudit.errors import SubjectError, TraceError
+from gradaudit.graph.contracts import Contract
 from gradaudit.subject import Subject
 from gradaudit.tracing.first_step import FirstStep, StepWatch
-from gradaudit.tracing.making import Made, watched_making
+from gradaudit.tracing.making import watched_making
 from gradaudit.tracing.no_writing import WritesError, refuse_writing
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.weights import Deferred, weights_on_demand
@@ -28,21 +29,27 @@ _LINES_SHOWN = 3
 
 
 def run_script(
-    script: Path,
+    script: Path | str,
     arguments: Sequence[str],
     conclude: Callable[[Audit | Exception], None],
     *,
+    places: Sequence[Path] = (),
+    participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
     verify: bool = False,
+    contracts: Sequence[Contract] = (),
     progress: Callable[[str], None] = lambda phase: None,
 ) -> None:
     """Run a script as Python does, up to its first train step, and hand the audit of that step to `conclude`.
 
     Args:
-        script: a file of Python.
+        script: a file of Python, or the name of a module, which is run as `python -m` does.
         arguments: what it finds in `sys.argv` behind its name.
         conclude: gets the audit, or why there is none, while the script stands still in its step. It is not to return:
             what an exception leaves behind on its way out of a script (`finally`, `except:`, `with`) is the script's.
+        places: where a module is looked for first.
+        participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
         verify: also ask TensorFlow's own tape, and compare.
+        contracts: what the project says of its training.
         progress: called with the name of each phase as it begins.
 
     Raises:
@@ -51,15 +58,33 @@ def run_script(
     with watched_making() as made, weights_on_demand() as deferred, Patches() as patches:
 
         def reached(step: FirstStep) -> None:
-            conclusion = _conclusion(step, script, made, deferred, watch, verify, progress)
+            conclusion = _conclusion(
+                step,
+                script,
+                deferred,
+                watch,
+                lambda subject, notes: audit_built(
+                    subject,
+                    made,
+                    weightless=not deferred.given,
+                    participation_scopes=participation_scopes,
+                    verify=verify,
+                    contracts=contracts,
+                    notes=notes,
+                    progress=progress,
+                ),
+            )
             if conclusion is not None:
                 conclude(conclusion)
 
         watch = StepWatch(reached, conclude)
         watch.install(patches)
         progress("script")
-        with _errors_of(script), _as_started_by_python(script, arguments):
-            runpy.run_path(str(script), run_name="__main__")
+        with _errors_of(script), _as_started_by_python(script, arguments, places):
+            if isinstance(script, str):
+                runpy.run_module(script, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(str(script), run_name="__main__")
     raise SubjectError(
         f"{script} ends without training: it calls no fit or train_on_batch of Keras, and asks for the gradient of no "
         "variable, with the arguments that it was given. What it leaves to other processes is not seen."
@@ -71,12 +96,10 @@ def run_script(
 
 def _conclusion(
     step: FirstStep,
-    script: Path,
-    made: Made,
+    script: Path | str,
     deferred: Deferred,
     watch: StepWatch,
-    verify: bool,
-    progress: Callable[[str], None],
+    audit_of: Callable[[Subject, Callable[[], Sequence[str]]], Audit],
 ) -> Audit | Exception | None:
     """The audit of a step, or why there is none; None where it is no train step, as far as can be seen from here."""
     followed = _Followed(step.step)
@@ -88,14 +111,7 @@ def _conclusion(
             yield f"the step was followed until it fails ({said(followed.error)}): later losses are not seen."
 
     try:
-        audit = audit_built(
-            _subject(step, followed),
-            made,
-            weightless=not deferred.given,
-            verify=verify,
-            notes=lambda: list(notes()),
-            progress=progress,
-        )
+        audit = audit_of(_subject(step, followed), lambda: list(notes()))
         if followed.error is not None and audit.count("not-updated"):
             raise TraceError("It fails between a gradient and its update.")
     except TraceError as error:
@@ -156,19 +172,19 @@ def _untraceable(error: Exception) -> str:
 
 
 @contextmanager
-def _as_started_by_python(script: Path, arguments: Sequence[str]) -> Iterator[None]:
-    """Inside, the command line and the first place to import from are those of `python script arguments`."""
-    command_line, places = sys.argv, list(sys.path)
-    sys.argv = [str(script), *arguments]
-    sys.path[:1] = [str(script.resolve().parent)]
+def _as_started_by_python(script: Path | str, arguments: Sequence[str], places: Sequence[Path]) -> Iterator[None]:
+    """Inside, the command line and the first places to import from are those of `python script arguments`."""
+    before = sys.argv, list(sys.path)
+    sys.argv = [str(script), *arguments]  # runpy puts the file of a module there
+    sys.path[:1] = [str(place.resolve()) for place in ([script.parent] if isinstance(script, Path) else places)]
     try:
         yield
     finally:
-        sys.argv, sys.path[:] = command_line, places
+        sys.argv, sys.path[:] = before
 
 
 @contextmanager
-def _errors_of(script: Path) -> Iterator[None]:
+def _errors_of(script: Path | str) -> Iterator[None]:
     """Turn how a script ends before it trains into an error of ours."""
     before = f"{script} ends before its first train step"
     try:

@@ -167,7 +167,7 @@ def test_a_bad_argument_is_told_before_the_long_work(toy: Path, command: Command
         ('[gradaudit]\nsubjet = "a:b"', "[gradaudit] has an unknown key 'subjet'; did you mean 'subject'?"),
         (
             "[gradaudit]\n",
-            'names no subject: write subject = "package.module:callable" under [gradaudit], or give SUBJECT.',
+            'write subject = "package.module:callable" or script = "train.py" under [gradaudit], or give SUBJECT.',
         ),
         (
             '[gradaudti]\nsubject = "a:b"',

@@ -229,7 +229,7 @@ def test_a_key_that_cannot_be_set_is_told_with_what_is_in_its_way(project: Path,
         ('[gradaudit]\nfail_on = ["opaque"]', "[gradaudit] has an unknown key 'fail_on'; did you mean 'fail-on'?"),
         (
             "[gradaudit]\nzzz = 1",
-            "unknown key 'zzz'. Known keys: subject, fail-on, participation-scopes, scenario, must-train,",
+            "unknown key 'zzz'. Known keys: subject, script, arguments, fail-on, participation-scopes, scenario,",
         ),
         ("[gradaudit]\nsubject = 3", "[gradaudit] subject: should be a string, not 3."),
         ('[gradaudit]\nfail-on = "opaque"', "[gradaudit] fail-on: should be a list, not 'opaque'."),
