@@ -27,6 +27,7 @@ from gradaudit.graph.suggestion import Access, Step, Suggestion, suggestion
 from gradaudit.graph.verdicts import STATUSES, Source, UnregisteredOp, Verdict
 from gradaudit.measuring import BuiltSubject, measured
 from gradaudit.probing import FAILS, probed
+from gradaudit.reports.notebook import ShownAudit
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.called_models import CalledModels
@@ -367,7 +368,7 @@ class _Attempt:
         covered = coverage(objectives, verdicts, step.zeros(), scopes, step.anyway())
         optimizers = list(trace.updates.optimizers.values())
         costs = _costs(covered, optimizers, step.opening)
-        return Audit(
+        return ShownAudit(
             subject=self.name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self.scenario,
             objectives=objectives,

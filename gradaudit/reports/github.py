@@ -37,9 +37,8 @@ def _annotation(audit: Audit, finding: Finding) -> str:
 
 
 def _subject(finding: Finding) -> str:
-    title = finding.message.partition(": ")[0]
     variables = wording.by_layer(finding.open_variables, _SHOWN_LAYERS)
-    return f"{title}: {', '.join(variables)}" if variables else title
+    return f"{finding.title}: {', '.join(variables)}" if variables else finding.title
 
 
 def _data(text: str) -> str:

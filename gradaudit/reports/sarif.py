@@ -23,7 +23,7 @@ def render_sarif(report: Report) -> str:
 
 
 def _run(report: Report, audit: Audit) -> dict[str, Any]:
-    titles = {finding.rule: finding.message.partition(": ")[0] for finding in audit.findings}
+    titles = {finding.rule: finding.title for finding in audit.findings}
     rules = sorted(titles)
     return {
         "tool": {
@@ -78,7 +78,7 @@ def _location(audit: Audit, finding: Finding) -> dict[str, Any]:
 
 def _steps(audit: Audit, finding: Finding) -> Iterator[dict[str, Any]]:
     """The way from the loss to the break, a step for each line of code that it crosses."""
-    cause = _cause(audit, finding)
+    cause = None if finding.group is None else finding.group.cause
     before = None
     for source, what in [*_on_the_way(audit, finding, cause), *_breaks(finding, cause)]:
         if source is not None and source != before:
@@ -100,12 +100,6 @@ def _breaks(finding: Finding, cause: Cause | None) -> Iterator[tuple[Source | No
             yield block.source, f"{block.op_type}, which {block.why}"
         for source in finding.sources if cause.kind == "dead-end" else ():
             yield source, "here its values end"
-
-
-def _cause(audit: Audit, finding: Finding) -> Cause | None:
-    """The cause of the group that a finding tells of."""
-    groups = (group for group in audit.groups if (group.rule, group.variables) == (finding.rule, finding.variables))
-    return next((group.cause for group in groups), None)
 
 
 def _place(source: Source) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def test_by_default_a_run_fails_on_whatever_never_learns_and_was_not_silenced_on
 
 def finding(rule: str, severity: Severity, *variables: str, suppressed: Sequence[str] = ()) -> Finding:
     suppressions = (Suppression("config", "later", tuple(suppressed)),) if suppressed else ()
-    return Finding(rule, severity, variables, "why", suppressions=suppressions)
+    return Finding(rule, severity, variables, "title", "why", suppressions=suppressions)
 
 
 def test_a_run_fails_on_errors_that_nobody_accepts_and_on_listed_statuses_that_no_rule_reports():

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradaudit.graph.groups import common_layer
 from gradaudit.graph.report import Audit, Report
-from gradaudit.graph.verdicts import Block, Finding, Group, Objective, Source, Term
+from gradaudit.graph.verdicts import MEANING, Block, Finding, Group, Objective, Source, Term
 from gradaudit.reports import wording
 from gradaudit.reports.inert import inert, shorten
 from gradaudit.reports.page.boxes import Box
@@ -30,8 +30,7 @@ def page_content(report: Report) -> dict[str, Any]:
         "version": report.tool.get("version", ""),
         "environment": [f"{name} {version}" for name, version in sorted(report.environment.items())],
         "statuses": [
-            [status, wording.MEANING[status], status in wording.QUIET, SIGN[status]]
-            for status in wording.REPORTING_ORDER
+            [status, MEANING[status], status in wording.QUIET, SIGN[status]] for status in wording.REPORTING_ORDER
         ],
         "audits": [_audit(audit) for audit in report.audits],
         "scenarios": _scenarios(report) if len(report.audits) > 1 else None,
