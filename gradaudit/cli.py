@@ -18,7 +18,7 @@ import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,12 @@ import click
 
 from gradaudit.errors import ConfigError, GradauditError, MeasureError, OutputError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
-from gradaudit.graph.verdicts import STATUSES, Finding, Status, Verdict
+from gradaudit.graph.verdicts import STATUSES, Finding
 from gradaudit.reports.inert import inert, without_commands
 
 if TYPE_CHECKING:
     from gradaudit.config import Plan
     from gradaudit.gate.baseline import Baseline
-    from gradaudit.gate.policy import Grade
-    from gradaudit.gate.suppressions import Accepted
     from gradaudit.gating import Gate
     from gradaudit.graph.report import Audit, Report
     from gradaudit.reports.graph_report import GraphRequest
@@ -285,13 +283,14 @@ def run(
     The exit status is 0 when the step was audited, 1 when the gate fails, and 2 when no step was reached or it could
     not be audited.
     """
+    from gradaudit.config import ConfigFile
     from gradaudit.environment import quiet_tensorflow, require_tensorflow
-    from gradaudit.gating import gated
+    from gradaudit.gating import gate_of, gated
 
     _require_script(script)
     words = [word.strip() for words in fail_on for word in words.split(",")]
     statuses = parse_fail_on(words, where="--fail-on") if words else DEFAULT_FAIL_ON
-    gate = _gate_from(statuses, {}, (), baseline)
+    gate = gate_of(ConfigFile(None).plan(), statuses, baseline)
     deliveries = _deliveries(forms, outputs)
     _require_writable(outputs, folder)
     require_tensorflow()
@@ -709,6 +708,7 @@ def _runs(
 ) -> list[_Run]:
     """Read everything that is asked for, so that each mistake in it is told before the long work."""
     from gradaudit.config import ConfigFile, find_config
+    from gradaudit.gating import gate_of
     from gradaudit.subject_lookup import check_reference
 
     path = config if config or subject else find_config(Path.cwd())
@@ -730,34 +730,9 @@ def _runs(
             raise ConfigError(file.without_subject)
         check_reference(reference, folder=folder)
         known = (baseline or plan.baseline) if reads_baseline else None
-        gate = _gate_of(plan, statuses if fail_on else None, known, is_whole)
+        gate = gate_of(plan, statuses if fail_on else None, known, is_whole=is_whole)
         runs.append(_Run(plan, reference, folder, gate))
     return runs
-
-
-def _gate_of(plan: Plan, fail_on: tuple[Status, ...] | None, baseline: Path | None, is_whole: bool) -> Gate:
-    """What the project says of its findings; a list of statuses from the command line says more than severities."""
-    from gradaudit.rules.catalogue import RULE_CODES
-
-    severities = plan.severities
-    if fail_on is not None:
-        severities = {code: grade for code, grade in severities.items() if code not in RULE_CODES.values()}
-    gate = _gate_from(plan.fail_on if fail_on is None else fail_on, severities, plan.accepted, baseline)
-    return replace(gate, contracts=plan.contracts, is_whole=is_whole)
-
-
-def _gate_from(
-    fail_on: tuple[Status, ...],
-    severities: Mapping[str, Grade],
-    accepted: Sequence[Accepted],
-    baseline: Path | None,
-) -> Gate:
-    from gradaudit.gate.baseline import read_baseline
-    from gradaudit.gate.policy import Policy
-    from gradaudit.gating import Gate
-
-    known = None if baseline is None else read_baseline(baseline)
-    return Gate(Policy(fail_on, severities), tuple(accepted), baseline=known)
 
 
 def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
@@ -864,24 +839,19 @@ def _gate(run: _Run, audit: Audit) -> int:
 
 def _judge(audit: Audit, gate: Gate, prefix: str = "") -> int:
     """Say on what the run fails, if on anything; returns the exit status."""
-    failed = failures(audit, gate.policy.fail_on)
+    failed = failures(audit)
     if failed:
         _say(f"{prefix}The gate fails: {', '.join(_counted(failed))}.")
     return exit_status(failed)
 
 
-def _counted(failed: Sequence[Finding | Verdict]) -> list[str]:
+def _counted(failed: Sequence[Finding]) -> list[str]:
     """The variables that fail by status, then the findings by rule."""
-    from gradaudit.rules.catalogue import RULE_CODES
-
-    status_of = {code: status for status, code in RULE_CODES.items()}
     statuses: Counter[str] = Counter()
     others: Counter[str] = Counter()
     for each in failed:
-        if isinstance(each, Verdict):
-            statuses[each.status] += 1
-        elif each.rule in status_of and each.variables:
-            statuses[status_of[each.rule]] += len(each.open_variables)
+        if each.group is not None:
+            statuses[each.group.status] += len(each.open_variables)
         else:
             others[each.rule] += 1
     return [

@@ -94,9 +94,13 @@ def finding_of(audit: Audit, group: Group) -> Finding | None:
     return next((finding for finding in audit.findings if finding.group == group), None)
 
 
-def silence(verdicts: Iterable[Verdict]) -> str:
-    """Why Keras says nothing of these variables, or nothing where it warns of all."""
-    return "; ".join(_silence_reasons(verdicts))
+def silence_on(audit: Audit, group: Group) -> str:
+    """Why Keras says nothing of a group's variables; nothing where it warns of all, or has nothing to say."""
+    # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
+    if group.status in ("participation-only", "opaque", *QUIET):
+        return ""
+    paths = set(group.variables)
+    return "; ".join(_silence_reasons(verdict for verdict in audit.variables if verdict.path in paths))
 
 
 def ordered_groups(audit: Audit) -> tuple[Group, ...]:

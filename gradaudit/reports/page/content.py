@@ -122,7 +122,6 @@ def _term(objective: Objective, term: Term, several: bool) -> dict[str, Any]:
 
 def _group(audit: Audit, group: Group) -> dict[str, Any]:
     cause, finding = group.cause, wording.finding_of(audit, group)
-    paths = set(group.variables)
     return {
         "heading": ", ".join(group.outputs) or group.layer or group.variables[0],
         "status": wording.REPORTING_ORDER.index(group.status),
@@ -135,10 +134,7 @@ def _group(audit: Audit, group: Group) -> dict[str, Any]:
         "why": group.message,
         "fix": group.fix,
         "accepted": [] if finding is None else list(wording.accepted(finding)),
-        # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
-        "silence": ""
-        if group.status in ("participation-only", "opaque")
-        else wording.silence(verdict for verdict in audit.variables if verdict.path in paths),
+        "silence": wording.silence_on(audit, group),
         "kind": cause.kind if cause is not None else "",
         "outputs": list(group.outputs),
         "sources": [_source(source) for source in _told(group)],
