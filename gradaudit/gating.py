@@ -13,6 +13,7 @@ from gradaudit.gate.comments import Comments, Ignore
 from gradaudit.gate.policy import Policy
 from gradaudit.gate.suppressions import Accepted, Part
 from gradaudit.graph.contracts import Contract, Unmatched
+from gradaudit.graph.groups import listed_groups
 from gradaudit.graph.verdicts import Finding, Source, Status, Suppression
 from gradaudit.rules import listed_status, unmatched
 from gradaudit.rules.catalogue import RULE_CODES, RULES
@@ -111,10 +112,9 @@ class _Said:
 
     def judged(self, audit: Audit, gate: Gate) -> Audit:
         """The audit with its findings graded, and what is accepted of each."""
-        listed = tuple(listed_status.findings(audit.variables, gate.policy.fail_on))
-        findings = self._accepted(audit, gate, (*audit.findings, *listed))
-        groups = (*audit.groups, *(finding.group for finding in listed if finding.group is not None))
-        kept = tuple(group for group in groups if gate.policy.severities.get(group.rule) != "off")
+        listed = listed_groups(audit.variables, gate.policy.fail_on, listed_status.RULE.code)
+        findings = self._accepted(audit, gate, (*audit.findings, *listed_status.findings(listed)))
+        kept = tuple(g for g in (*audit.groups, *listed) if gate.policy.severities.get(g.rule) != "off")
         return replace(audit, findings=_in_order(findings), groups=kept)
 
     def with_idle(self, audits: Sequence[Audit], gates: Sequence[Gate], *, is_last: bool) -> list[Audit]:
