@@ -39,7 +39,7 @@ from gradaudit.tracing.participation_runs import seed_everything
 from gradaudit.tracing.trace import Trace, trace_step
 from gradaudit.tracing.unbuilt import unbuilt_layers
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
-from gradaudit.user_code import user_errors
+from gradaudit.user_code import files_named_from_here, user_errors
 
 PARTICIPATION_SCOPES = ("gradient_participation",)
 """Name scopes of loss terms that exist only so that a gradient exists."""
@@ -49,6 +49,7 @@ _NOTHING_TO_TRAIN = "The step has no trainable variables: is every layer frozen,
 _Progress = Callable[[str], None]
 
 
+@files_named_from_here()
 def audit(
     subject: Subject | Callable[[], Subject],
     *,

@@ -92,6 +92,8 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
 
 
 _A_FILE = click.Path(path_type=Path)
+_DASH = Path("-")
+"""Standard output, where the name of a file is asked for."""
 
 
 @click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -174,7 +176,7 @@ def _of_every_report(*forms: str) -> Callable[[Callable[..., int]], Callable[...
             type=_A_FILE,
             multiple=True,
             metavar="FILE",
-            help="Write the report there, not to standard output: in the --format before it.",
+            help="Write the report there, not to standard output (-): in the --format before it.",
         )
         form = click.option(
             "--format",
@@ -288,6 +290,7 @@ def run(
     from gradaudit.gating import gate_of, gated
 
     _require_script(script)
+    here = Path.cwd()
     words = [word.strip() for words in fail_on for word in words.split(",")]
     statuses = parse_fail_on(words, where="--fail-on") if words else DEFAULT_FAIL_ON
     gate = gate_of(ConfigFile(None).plan(), statuses, baseline)
@@ -302,6 +305,7 @@ def run(
         def conclude(conclusion: Audit | Exception) -> None:
             """Report, and end the process: the script must not go on, nor hear of this."""
             try:
+                os.chdir(here)  # what is written is meant from here, wherever the script went
                 if isinstance(conclusion, Exception):
                     raise conclusion
                 (audit,) = gated([conclusion], [gate])
@@ -455,11 +459,10 @@ def write_baseline(
     """
     from gradaudit.environment import quiet_tensorflow, require_tensorflow
     from gradaudit.gate.baseline import BASELINE_NAME, baseline_of
-    from gradaudit.output import require_file, write_file
 
     runs = _runs(subject, config, scenarios, overrides, (), reads_baseline=False)
     path = output or runs[0].plan.baseline or runs[0].folder / BASELINE_NAME
-    require_file(path)
+    _require_writable([path], None)
     before = _baseline_before(path)
     require_tensorflow()
     quiet_tensorflow()
@@ -473,8 +476,8 @@ def write_baseline(
     is_whole = all(run.gate.is_whole for run in runs)
     names = [run.plan.scenario or "" for run in runs]
     whole = found if before is None or is_whole else found.with_others(before, names)
-    write_file(path, whole.render().encode())
-    _say(f"{len(found.entries)} entries written to {path}.")
+    _put(whole.render().encode(), _file(path))
+    _say(f"{len(found.entries)} entries written to {'standard output' if path == _DASH else path}.")
     return 0
 
 
@@ -495,20 +498,21 @@ def _baseline_before(path: Path) -> Baseline | None:
 @click.argument("old", type=_A_FILE)
 @click.argument("new", type=_A_FILE)
 @click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
-@click.option("--output", type=_A_FILE, metavar="FILE", help="Write it there, not to standard output.")
-def diff(old: Path, new: Path, form: str, output: Path | None) -> int:
+@click.option(
+    "--output", type=_A_FILE, default=_DASH, metavar="FILE", help="Write it there, not to standard output (-)."
+)
+def diff(old: Path, new: Path, form: str, output: Path) -> int:
     """Tell what two JSON reports differ in: OLD, and NEW.
 
-    Findings that are new, that are fixed, and variables whose status or cause changed. The exit status is 0 when NEW
-    has no error that OLD has not, 1 when it has one, and 2 when a file is no report.
+    Findings that are new, that are fixed, variables whose status or cause changed, and audits that only one of them
+    has. The exit status is 0 when NEW has no error that OLD has not, 1 when it has one or lacks an audit of OLD's, and
+    2 when a file is no report.
     """
     from gradaudit.graph.difference import difference
-    from gradaudit.output import require_file, write_file
     from gradaudit.reports.difference import render_difference, render_difference_markdown
     from gradaudit.reports.json_report import read_json
 
-    if output is not None:
-        require_file(output)
+    _require_writable([output], None)
     try:
         found = difference(read_json(old), read_json(new))
     except (KeyError, TypeError) as error:
@@ -516,11 +520,11 @@ def diff(old: Path, new: Path, form: str, output: Path | None) -> int:
     if form == "markdown":
         text = render_difference_markdown(found)
     else:
-        text = _fitted(render_difference, found, on_terminal=output is None and _is_terminal())
-    if output is not None:
-        write_file(output, text.encode())
-    else:
+        text = _fitted(render_difference, found, on_terminal=output == _DASH and _is_terminal())
+    if output == _DASH:
         _print(text)
+    else:
+        _put(text.encode(), output)
     return 1 if found.fails else 0
 
 
@@ -551,8 +555,9 @@ _GRAPH_FORMATS = (*_DRAWINGS, "graphml", "json")
 @click.option(
     "--output",
     type=_A_FILE,
+    default=_DASH,
     metavar="FILE|DIR",
-    help="Write it there, not to standard output; into a folder, with a file for each scenario.",
+    help="Write it there, not to standard output (-); into a folder, with a file for each scenario.",
 )
 def graph(
     subject: str | None,
@@ -563,7 +568,7 @@ def graph(
     focus: str | None,
     around: str | None,
     form: str | None,
-    output: Path | None,
+    output: Path,
 ) -> int:
     """Draw the gradient graph of a train step, or write it for other tools.
 
@@ -574,10 +579,10 @@ def graph(
     """
     from gradaudit.environment import quiet_tensorflow, require_tensorflow
 
-    written_as = form or _form_of(output)
+    written_as = form or _form_of(_file(output))
     _require_consistent(written_as, level, focus, around)
     runs = _runs(subject, config, scenarios, overrides, ())
-    files = _graph_files(runs, output, written_as)
+    files = _graph_files(runs, _file(output), written_as)
     require_tensorflow()
     quiet_tensorflow()
     from gradaudit.reports.graph_report import GraphRequest
@@ -744,7 +749,7 @@ def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str
     left, files = iter(forms), iter(outputs)
     open_forms: list[str] = []
     open_files: list[Path] = []
-    pairs: list[tuple[str, Path | None]] = []
+    pairs: list[tuple[str, Path]] = []
     for name in order:
         if name == "forms":
             form = next(left)
@@ -760,14 +765,21 @@ def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str
         pairs.append(("text", open_files.pop(0)))
     if open_files:
         raise click.UsageError(f"--output {open_files[0]} has no --format of its own: write one before it.")
-    if len(open_forms) > 1:
-        raise click.UsageError(
-            f"--format {' and '.join(open_forms)} would go to standard output together: give all but one an --output."
-        )
     for path in outputs:
         if sum(path == other for other in outputs) > 1:
             raise click.UsageError(f"--output {path} is named twice: give each --format its own file.")
-    return pairs + [(form, None) for form in open_forms or ([] if pairs else ["text"])]
+    shown = [*(form for form, path in pairs if _file(path) is None), *open_forms]
+    if len(shown) > 1:
+        raise click.UsageError(
+            f"--format {' and '.join(shown)} would go to standard output together: give all but one an --output."
+        )
+    pairs += [(form, _DASH) for form in open_forms or ([] if pairs else ["text"])]
+    return [(form, _file(path)) for form, path in pairs]
+
+
+def _file(path: Path) -> Path | None:
+    """The file that an --output names; None for standard output."""
+    return None if path == _DASH else path
 
 
 def _require_script(script: Path) -> None:
@@ -778,7 +790,7 @@ def _require_script(script: Path) -> None:
 def _require_writable(outputs: Sequence[Path], folder: Path | None) -> None:
     from gradaudit.output import require_file, require_folder
 
-    for output in outputs:
+    for output in filter(_file, outputs):
         require_file(output)
     if folder is not None:
         require_folder(folder)

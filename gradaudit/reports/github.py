@@ -8,6 +8,7 @@ from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import Finding, Severity
 from gradaudit.reports import wording
 from gradaudit.reports.inert import inert
+from gradaudit.reports.repository import in_repository
 
 _SHOWN_LAYERS = 8
 _COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "notice"}
@@ -30,7 +31,7 @@ def _annotation(audit: Audit, finding: Finding) -> str:
     properties = {"title": f"{finding.rule} {wording.title(audit)}"}
     if finding.sources:
         place = finding.sources[0]
-        properties = {"file": place.file, "line": str(place.line), **properties}
+        properties = {"file": in_repository(place.file), "line": str(place.line), **properties}
     lines = [finding.heading or _subject(finding), *(f"{label}: {text}" for label, text in wording.lines_of(finding))]
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     return f"::{_COMMANDS[finding.severity]} {listed}::{'%0A'.join(_data(line) for line in lines)}"

@@ -11,9 +11,12 @@ from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import Cause, Finding, Source, Suppression
 from gradaudit.reports import wording
 from gradaudit.reports.json_report import json_text
+from gradaudit.reports.repository import in_repository
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SOURCE_ROOT = "SRCROOT"
+_MEANT_BY_ROOT = "The root of the repository; the folder in which gradaudit ran, if it is in none."
+"""There is no address beside it, for that would be one of the machine: whoever reads the log knows where it is."""
 FINGERPRINT = "gradaudit/v1"
 
 
@@ -35,7 +38,7 @@ def _run(report: Report, audit: Audit) -> dict[str, Any]:
         },
         "automationDetails": {"id": f"gradaudit/{wording.name(audit)}/"},
         "columnKind": "unicodeCodePoints",
-        "originalUriBaseIds": {_SOURCE_ROOT: {"description": {"text": "The folder in which gradaudit ran."}}},
+        "originalUriBaseIds": {_SOURCE_ROOT: {"description": {"text": _MEANT_BY_ROOT}}},
         "results": [_result(audit, finding, rules.index(finding.rule)) for finding in audit.findings],
         "properties": {"subject": audit.subject, "scenario": audit.scenario},
     }
@@ -103,7 +106,7 @@ def _breaks(finding: Finding, cause: Cause | None) -> Iterator[tuple[Source | No
 
 
 def _place(source: Source) -> dict[str, Any]:
-    path = PurePath(source.file)
+    path = PurePath(in_repository(source.file))
     uri = quote(path.as_posix(), errors="surrogatepass")
     artifact = {"uri": uri, "uriBaseId": _SOURCE_ROOT}
     if path.is_absolute():

@@ -448,6 +448,35 @@ def test_several_formats_go_each_to_its_own_file(toy: Path, command: Command) ->
 
 
 @pytest.mark.usefixtures("half")
+def test_a_dash_is_standard_output(toy: Path, command: Command) -> None:
+    ended = command("trace", "--format", "json", "--output", "-", "--format", "sarif", "--output", "a.sarif")
+    assert [each["rule"] for each in found(ended)] == ["GA101"]
+    assert command("diff", "a.json", "a.json", "--output", "-").status == 2
+    (toy / "a.json").write_text(ended.output)
+    assert command("diff", "a.json", "a.json", "--output", "-").output == "Nothing changed\n"
+    assert command("graph", "--output", "-").output.startswith("strict digraph")
+    ended = command("baseline", "write", "--output", "-")
+    assert len(json.loads(ended.output)["entries"]) == 2
+    assert ended.messages == "gradaudit: 2 entries written to standard output.\n"
+    ended = command("trace", "--format", "json", "--output", "-", "--format", "sarif")
+    assert "--format json and sarif would go to standard output together" in ended.messages
+    assert not (toy / "-").exists()
+
+
+@pytest.mark.usefixtures("half")
+def test_reports_go_to_where_the_command_was_given_wherever_the_subject_goes(toy: Path, command: Command) -> None:
+    (toy / "elsewhere").mkdir()
+    code = (toy / "toy.py").read_text().replace("import keras", 'import os; os.chdir("elsewhere")\nimport keras', 1)
+    (toy / "toy.py").write_text(code)
+    comment(toy, "gradaudit: ignore[GA101] said in toy.py")
+    ended = command("trace", "--report", "pages", "--format", "json", "--output", "a.json")
+    assert ended.status == 0, ended.messages
+    assert list((toy / "elsewhere").iterdir()) == []
+    assert (toy / "pages" / "report.html").is_file()
+    assert (toy / "a.json").is_file()
+
+
+@pytest.mark.usefixtures("half")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

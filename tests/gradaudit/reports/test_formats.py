@@ -185,6 +185,45 @@ def test_a_place_in_sarif_is_relative_to_the_folder_or_a_file_address() -> None:
     assert uri("/srv/model.py") == {"uri": f"file:{'/' * 3}srv/model.py"}
 
 
+@pytest.mark.parametrize(
+    ("inside", "workspace", "wanted"),
+    [
+        (".git", None, "python/src/model.py"),
+        ("python/.git", None, "src/model.py"),
+        (".git", "python", "python/src/model.py"),
+        (None, "", "python/src/model.py"),
+        (None, "elsewhere", "model.py"),
+        (None, None, "model.py"),
+    ],
+)
+def test_github_is_told_paths_from_the_root_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str | None, workspace: str | None, wanted: str
+) -> None:
+    (tmp_path / "python" / "src").mkdir(parents=True)
+    for file in ("python/src/model.py", "python/beside.py"):
+        (tmp_path / file).touch()
+    if inside is not None:
+        (tmp_path / inside).write_text("gitdir: elsewhere")
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    if workspace is not None:
+        monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / workspace))
+    monkeypatch.chdir(tmp_path / "python" / "src")
+
+    def told(file: str) -> tuple[str, str]:
+        finding = Finding("GA201", "error", (), "x", "y", sources=(Source(file, 3, "call"),))
+        report = report_of(dataclasses.replace(drawn_audit("loss > m/kernel"), findings=(finding,)))
+        (run,) = json.loads(FORMATS["sarif"](report))["runs"]
+        place = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert ("uriBaseId" in place) == (not place["uri"].startswith("file:"))
+        return FORMATS["github"](report).partition("file=")[2].partition(",")[0], place["uri"]
+
+    assert told("model.py") == (wanted, wanted)
+    assert told("package/gone.py") == ("package/gone.py", "package/gone.py")
+    beside = str(tmp_path / "python" / "beside.py")
+    from_root = wanted.replace("src/model.py", "beside.py")
+    assert told(beside) == ((from_root, from_root) if "/" in wanted else (beside, f"file://{beside}"))
+
+
 def test_what_is_accepted_is_suppressed_in_sarif_and_skipped_in_junit_and_no_annotation() -> None:
     reasons = (Suppression("comment", "comes later", ("m/h/kernel",)),)
     bad = group("disconnected", "m/h/kernel", message="no path", fix="call it")
