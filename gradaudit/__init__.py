@@ -39,9 +39,7 @@ def __getattr__(name: str) -> Any:
     # TensorFlow is imported when an audit is asked for, not when `gradaudit --help` is.
     if name == "audit":
         from gradaudit.auditing import audit
-        from gradaudit.integrations.notebook import shown_in_notebooks
 
-        shown_in_notebooks()
         return audit
     if name == "AuditCallback":
         from gradaudit.integrations.keras_callback import AuditCallback

@@ -27,6 +27,7 @@ from gradaudit.graph.suggestion import Access, Step, Suggestion, suggestion
 from gradaudit.graph.verdicts import STATUSES, Source, UnregisteredOp, Verdict
 from gradaudit.measuring import BuiltSubject, measured
 from gradaudit.probing import FAILS, probed
+from gradaudit.reports.notebook import ShownAudit
 from gradaudit.rules.catalogue import RULE_CODES, find
 from gradaudit.subject import Subject
 from gradaudit.tracing.called_models import CalledModels
@@ -38,7 +39,7 @@ from gradaudit.tracing.participation_runs import seed_everything
 from gradaudit.tracing.trace import Trace, trace_step
 from gradaudit.tracing.unbuilt import unbuilt_layers
 from gradaudit.tracing.weights import WeightlessReadError, weights_without_memory
-from gradaudit.user_code import user_errors
+from gradaudit.user_code import files_named_from_here, user_errors
 
 PARTICIPATION_SCOPES = ("gradient_participation",)
 """Name scopes of loss terms that exist only so that a gradient exists."""
@@ -48,6 +49,7 @@ _NOTHING_TO_TRAIN = "The step has no trainable variables: is every layer frozen,
 _Progress = Callable[[str], None]
 
 
+@files_named_from_here()
 def audit(
     subject: Subject | Callable[[], Subject],
     *,
@@ -371,7 +373,7 @@ class _Attempt:
         covered = coverage(objectives, verdicts, step.zeros(), scopes, step.anyway())
         optimizers = list(trace.updates.optimizers.values())
         costs = _costs(covered, optimizers, step.opening)
-        return Audit(
+        return ShownAudit(
             subject=self.name or subject.name or str(getattr(subject.step, "__name__", "step")),
             scenario=self.scenario,
             objectives=objectives,

@@ -18,7 +18,7 @@ import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.machinery import PathFinder
@@ -29,14 +29,12 @@ import click
 
 from gradaudit.errors import ConfigError, GradauditError, MeasureError, OutputError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, NOTHING, exit_status, failures, parse_fail_on
-from gradaudit.graph.verdicts import STATUSES, Finding, Status, Verdict
+from gradaudit.graph.verdicts import STATUSES, Finding
 from gradaudit.reports.inert import inert, without_commands
 
 if TYPE_CHECKING:
     from gradaudit.config import Plan
     from gradaudit.gate.baseline import Baseline
-    from gradaudit.gate.policy import Grade
-    from gradaudit.gate.suppressions import Accepted
     from gradaudit.gating import Gate
     from gradaudit.graph.report import Audit, Report
     from gradaudit.reports.graph_report import GraphRequest
@@ -95,6 +93,8 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
 
 
 _A_FILE = click.Path(path_type=Path)
+_DASH = Path("-")
+"""Standard output, where the name of a file is asked for."""
 
 
 @click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -177,7 +177,7 @@ def _of_every_report(*forms: str) -> Callable[[Callable[..., int]], Callable[...
             type=_A_FILE,
             multiple=True,
             metavar="FILE",
-            help="Write the report there, not to standard output: in the --format before it.",
+            help="Write the report there, not to standard output (-): in the --format before it.",
         )
         form = click.option(
             "--format",
@@ -294,11 +294,12 @@ def run(
     not be audited.
     """
     from gradaudit.config import ConfigFile
+    from gradaudit.gating import gate_of
 
     words = [word.strip() for words in fail_on for word in words.split(",")]
     statuses = parse_fail_on(words, where="--fail-on") if words else DEFAULT_FAIL_ON
     plan = replace(ConfigFile(None).plan(), script=script, arguments=arguments)
-    gate = _gate_from(statuses, {}, (), baseline)
+    gate = gate_of(plan, statuses, baseline)
     audited = _Run(plan, script, Path(), gate, script=_found_script(script, Path()))
     return _trace([audited], forms, outputs, folder, verify=verify)
 
@@ -435,11 +436,10 @@ def write_baseline(
     SUBJECT and --config are as for trace. Of a file that exists, what it knows of other scenarios stays.
     """
     from gradaudit.gate.baseline import BASELINE_NAME, baseline_of
-    from gradaudit.output import require_file, write_file
 
     runs = _runs(subject, config, scenarios, overrides, (), reads_baseline=False)
     path = output or runs[0].plan.baseline or runs[0].folder / BASELINE_NAME
-    require_file(path)
+    _require_writable([path], None)
     before = _baseline_before(path)
 
     def finish(audited: Sequence[tuple[_Run, Audit]], terminal: _Terminal) -> int:
@@ -451,8 +451,8 @@ def write_baseline(
         is_whole = all(run.gate.is_whole for run in runs)
         names = [run.plan.scenario or "" for run in runs]
         whole = found if before is None or is_whole else found.with_others(before, names)
-        write_file(path, whole.render().encode())
-        _say(f"{len(found.entries)} entries written to {path}.")
+        _put(whole.render().encode(), _file(path))
+        _say(f"{len(found.entries)} entries written to {'standard output' if path == _DASH else path}.")
         return 0
 
     return _audit(runs, finish)
@@ -475,20 +475,21 @@ def _baseline_before(path: Path) -> Baseline | None:
 @click.argument("old", type=_A_FILE)
 @click.argument("new", type=_A_FILE)
 @click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
-@click.option("--output", type=_A_FILE, metavar="FILE", help="Write it there, not to standard output.")
-def diff(old: Path, new: Path, form: str, output: Path | None) -> int:
+@click.option(
+    "--output", type=_A_FILE, default=_DASH, metavar="FILE", help="Write it there, not to standard output (-)."
+)
+def diff(old: Path, new: Path, form: str, output: Path) -> int:
     """Tell what two JSON reports differ in: OLD, and NEW.
 
-    Findings that are new, that are fixed, and variables whose status or cause changed. The exit status is 0 when NEW
-    has no error that OLD has not, 1 when it has one, and 2 when a file is no report.
+    Findings that are new, that are fixed, variables whose status or cause changed, and audits that only one of them
+    has. The exit status is 0 when NEW has no error that OLD has not, 1 when it has one or lacks an audit of OLD's, and
+    2 when a file is no report.
     """
     from gradaudit.graph.difference import difference
-    from gradaudit.output import require_file, write_file
     from gradaudit.reports.difference import render_difference, render_difference_markdown
     from gradaudit.reports.json_report import read_json
 
-    if output is not None:
-        require_file(output)
+    _require_writable([output], None)
     try:
         found = difference(read_json(old), read_json(new))
     except (KeyError, TypeError) as error:
@@ -496,11 +497,11 @@ def diff(old: Path, new: Path, form: str, output: Path | None) -> int:
     if form == "markdown":
         text = render_difference_markdown(found)
     else:
-        text = _fitted(render_difference, found, on_terminal=output is None and _is_terminal())
-    if output is not None:
-        write_file(output, text.encode())
-    else:
+        text = _fitted(render_difference, found, on_terminal=output == _DASH and _is_terminal())
+    if output == _DASH:
         _print(text)
+    else:
+        _put(text.encode(), output)
     return 1 if found.fails else 0
 
 
@@ -533,8 +534,9 @@ _GRAPH_FORMATS = (*_DRAWINGS, "graphml", "json")
 @click.option(
     "--output",
     type=_A_FILE,
+    default=_DASH,
     metavar="FILE|DIR",
-    help="Write it there, not to standard output; into a folder, with a file for each scenario.",
+    help="Write it there, not to standard output (-); into a folder, with a file for each scenario.",
 )
 def graph(
     subject: str | None,
@@ -545,7 +547,7 @@ def graph(
     focus: str | None,
     around: str | None,
     form: str | None,
-    output: Path | None,
+    output: Path,
 ) -> int:
     """Draw the gradient graph of a train step, or write it for other tools.
 
@@ -556,10 +558,10 @@ def graph(
     """
     from gradaudit.reports.graph_report import GraphRequest
 
-    written_as = form or _form_of(output)
+    written_as = form or _form_of(_file(output))
     _require_consistent(written_as, level, focus, around)
     runs = _runs(subject, config, scenarios, overrides, ())
-    files = _graph_files(runs, output, written_as)
+    files = _graph_files(runs, _file(output), written_as)
     chosen = level or ("layer" if focus is None and around is None else "op")
     request = GraphRequest(written_as, chosen, focus, around)
 
@@ -693,6 +695,7 @@ def _runs(
 ) -> list[_Run]:
     """Read everything that is asked for, so that each mistake in it is told before the long work."""
     from gradaudit.config import ConfigFile, find_config
+    from gradaudit.gating import gate_of
     from gradaudit.subject_lookup import check_reference
 
     path = config if config or subject else find_config(Path.cwd())
@@ -719,7 +722,7 @@ def _runs(
         else:
             check_reference(reference, folder=folder)
         known = (baseline or plan.baseline) if reads_baseline else None
-        gate = _gate_of(plan, statuses if fail_on else None, known, is_whole)
+        gate = gate_of(plan, statuses if fail_on else None, known, is_whole=is_whole)
         runs.append(_Run(plan, reference, folder, gate, script))
     return runs
 
@@ -767,31 +770,6 @@ def _require_subjects(runs: Sequence[_Run], what: str) -> None:
             raise ConfigError(f"{what}, and the script {run.reference} can be run once only: name a subject instead.")
 
 
-def _gate_of(plan: Plan, fail_on: tuple[Status, ...] | None, baseline: Path | None, is_whole: bool) -> Gate:
-    """What the project says of its findings; a list of statuses from the command line says more than severities."""
-    from gradaudit.rules.catalogue import RULE_CODES
-
-    severities = plan.severities
-    if fail_on is not None:
-        severities = {code: grade for code, grade in severities.items() if code not in RULE_CODES.values()}
-    gate = _gate_from(plan.fail_on if fail_on is None else fail_on, severities, plan.accepted, baseline)
-    return replace(gate, contracts=plan.contracts, is_whole=is_whole)
-
-
-def _gate_from(
-    fail_on: tuple[Status, ...],
-    severities: Mapping[str, Grade],
-    accepted: Sequence[Accepted],
-    baseline: Path | None,
-) -> Gate:
-    from gradaudit.gate.baseline import read_baseline
-    from gradaudit.gate.policy import Policy
-    from gradaudit.gating import Gate
-
-    known = None if baseline is None else read_baseline(baseline)
-    return Gate(Policy(fail_on, severities), tuple(accepted), baseline=known)
-
-
 def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
     """The formats that are asked for, each with the file that it goes to; None for standard output.
 
@@ -801,7 +779,7 @@ def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str
     left, files = iter(forms), iter(outputs)
     open_forms: list[str] = []
     open_files: list[Path] = []
-    pairs: list[tuple[str, Path | None]] = []
+    pairs: list[tuple[str, Path]] = []
     for name in order:
         if name == "forms":
             form = next(left)
@@ -817,20 +795,27 @@ def _deliveries(forms: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str
         pairs.append(("text", open_files.pop(0)))
     if open_files:
         raise click.UsageError(f"--output {open_files[0]} has no --format of its own: write one before it.")
-    if len(open_forms) > 1:
-        raise click.UsageError(
-            f"--format {' and '.join(open_forms)} would go to standard output together: give all but one an --output."
-        )
     for path in outputs:
         if sum(path == other for other in outputs) > 1:
             raise click.UsageError(f"--output {path} is named twice: give each --format its own file.")
-    return pairs + [(form, None) for form in open_forms or ([] if pairs else ["text"])]
+    shown = [*(form for form, path in pairs if _file(path) is None), *open_forms]
+    if len(shown) > 1:
+        raise click.UsageError(
+            f"--format {' and '.join(shown)} would go to standard output together: give all but one an --output."
+        )
+    pairs += [(form, _DASH) for form in open_forms or ([] if pairs else ["text"])]
+    return [(form, _file(path)) for form, path in pairs]
+
+
+def _file(path: Path) -> Path | None:
+    """The file that an --output names; None for standard output."""
+    return None if path == _DASH else path
 
 
 def _require_writable(outputs: Sequence[Path], folder: Path | None) -> None:
     from gradaudit.output import require_file, require_folder
 
-    for output in outputs:
+    for output in filter(_file, outputs):
         require_file(output)
     if folder is not None:
         require_folder(folder)
@@ -951,24 +936,19 @@ def _gate(run: _Run, audit: Audit) -> int:
 
 def _judge(audit: Audit, gate: Gate, prefix: str = "") -> int:
     """Say on what the run fails, if on anything; returns the exit status."""
-    failed = failures(audit, gate.policy.fail_on)
+    failed = failures(audit)
     if failed:
         _say(f"{prefix}The gate fails: {', '.join(_counted(failed))}.")
     return exit_status(failed)
 
 
-def _counted(failed: Sequence[Finding | Verdict]) -> list[str]:
+def _counted(failed: Sequence[Finding]) -> list[str]:
     """The variables that fail by status, then the findings by rule."""
-    from gradaudit.rules.catalogue import RULE_CODES
-
-    status_of = {code: status for status, code in RULE_CODES.items()}
     statuses: Counter[str] = Counter()
     others: Counter[str] = Counter()
     for each in failed:
-        if isinstance(each, Verdict):
-            statuses[each.status] += 1
-        elif each.rule in status_of and each.variables:
-            statuses[status_of[each.rule]] += len(each.open_variables)
+        if each.group is not None:
+            statuses[each.group.status] += len(each.open_variables)
         else:
             others[each.rule] += 1
     return [

@@ -19,7 +19,7 @@ from gradaudit.tracing.making import watched_making
 from gradaudit.tracing.no_writing import WritesError, refuse_writing
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.weights import Deferred, weights_on_demand
-from gradaudit.user_code import is_users, own_error, raising_line, said
+from gradaudit.user_code import files_named_from_here, is_users, own_error, raising_line, said
 
 if TYPE_CHECKING:
     from gradaudit.graph.report import Audit
@@ -55,7 +55,7 @@ def run_script(
     Raises:
         SubjectError: the script fails or ends before it trains, or never trains.
     """
-    with watched_making() as made, weights_on_demand() as deferred, Patches() as patches:
+    with files_named_from_here(), watched_making() as made, weights_on_demand() as deferred, Patches() as patches:
 
         def reached(step: FirstStep) -> None:
             conclusion = _conclusion(

@@ -28,6 +28,7 @@ _HEAD_OF_THE_RUNTIMES = re.compile(
 _TAIL_OF_THE_RUNTIMES = re.compile(
     r"\n\t \[\[.*|\n\nStack trace for op definition.*|\nTraceback \(most .*|\s*\[Op:[^\]]*\].*", re.DOTALL
 )
+_named_from: list[Path] = []
 _FRAME_OF_THE_RUNTIMES = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -46,17 +47,36 @@ def is_framework(file: str) -> bool:
 def is_users(file: str) -> bool:
     """Whether a person works on this file: it is on disk, and neither a framework's nor installed."""
     paths = sysconfig.get_paths()
-    return not is_framework(file) and not file.startswith((paths["purelib"], paths["platlib"])) and Path(file).exists()
+    is_installed = file.startswith((paths["purelib"], paths["platlib"]))
+    return not is_framework(file) and not is_installed and (_named_from_folder() / file).exists()
+
+
+@contextmanager
+def files_named_from_here() -> Iterator[None]:
+    """Inside, files are named from the folder that is the working one now, wherever the user's code goes."""
+    _named_from.append(_named_from_folder())
+    try:
+        yield
+    finally:
+        _named_from.pop()
+
+
+def displayed(file: str) -> str:
+    """A file as a person would name it: relative to the working folder, or from its package on."""
+    return _displayed(file, _named_from_folder())
+
+
+def _named_from_folder() -> Path:
+    return _named_from[-1] if _named_from else Path.cwd()
 
 
 @functools.cache
-def displayed(file: str) -> str:
-    """A file as a person would name it: relative to the working folder, or from its package on."""
-    for folder in (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]):
-        if file.startswith(folder):
-            return file[len(folder) + 1 :]
+def _displayed(file: str, folder: Path) -> str:
+    for packages in (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]):
+        if file.startswith(packages):
+            return file[len(packages) + 1 :]
     path = Path(file)
-    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 @contextmanager

@@ -16,13 +16,17 @@ _COMMENT = re.compile(r"#\s*gradaudit:\s*ignore\[([^\]]*)\][\s:-]*(.*)")
 
 @dataclass(frozen=True)
 class Ignore:
-    """A comment, and the lines of the statement that it stands at, of which each is one that it speaks of."""
+    """A comment, and the lines of the statement that it stands at, of which each is one that it speaks of.
+
+    `later` are lines that only run once that statement has.
+    """
 
     file: str
     line: int
     rules: tuple[str, ...]
     reason: str
     lines: range
+    later: frozenset[int] = frozenset()
 
     def covers(self, source: Source) -> bool:
         """Whether it speaks of this line."""
@@ -56,16 +60,27 @@ class Comments:
             if covered or is_about:
                 yield ignore, Suppression("comment", ignore.reason, covered)
 
-    def at(self, sources: Iterable[Source]) -> tuple[Ignore, ...]:
-        """The comments on these lines, in order."""
-        known = dict.fromkeys(sources)
-        ignores = [ignore for file in dict.fromkeys(source.file for source in known) for ignore in self._in(file)]
-        return tuple(ignore for ignore in ignores if any(ignore.covers(source) for source in known))
+    def at(self, sources: Iterable[Source], passed: Iterable[Source] = ()) -> tuple[Ignore, ...]:
+        """The comments on these lines, and on statements that must have run before lines that are passed; in order."""
+        named, run = _lines_of_files(sources), _lines_of_files(passed)
+        ignores = [ignore for file in {**named, **run} for ignore in self._in(file)]
+        return tuple(
+            ignore
+            for ignore in ignores
+            if not named.get(ignore.file, set()).isdisjoint(ignore.lines) or run.get(ignore.file, set()) & ignore.later
+        )
 
     def _in(self, file: str) -> tuple[Ignore, ...]:
         if file not in self._of_files:
             self._of_files[file] = tuple(_ignores(file))
         return self._of_files[file]
+
+
+def _lines_of_files(sources: Iterable[Source]) -> dict[str, set[int]]:
+    lines: dict[str, set[int]] = {}
+    for source in sources:
+        lines.setdefault(source.file, set()).add(source.line)
+    return lines
 
 
 def _is_below(path: str, made_at: Mapping[str, Source], ignore: Ignore) -> bool:
@@ -79,6 +94,8 @@ def _ignores(file: str) -> Iterator[Ignore]:
     try:
         with tokenize.open(file) as opened:
             text = opened.read()
+        if _COMMENT.search(text) is None:
+            return
         tree = ast.parse(text)
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (OSError, SyntaxError, UnicodeDecodeError, ValueError, tokenize.TokenError):
@@ -92,7 +109,7 @@ def _ignores(file: str) -> Iterator[Ignore]:
             about = line
             while about <= len(lines) and lines[about - 1].lstrip().startswith("#"):
                 about += 1  # a comment on a line of its own is about what comes next
-            yield Ignore(file, line, rules, match[2].strip(), _statement(tree, about))
+            yield Ignore(file, line, rules, match[2].strip(), _statement(tree, about), _later(tree, about))
 
 
 def _statement(tree: ast.Module, line: int) -> range:
@@ -104,6 +121,31 @@ def _statement(tree: ast.Module, line: int) -> range:
         if around:
             found = min(around, key=len)
     return found
+
+
+def _later(tree: ast.Module, line: int) -> frozenset[int]:
+    """The lines of a function that only run once the statement at a line has.
+
+    There are none where that statement may be left out: in a branch, a loop, a `with`, or with a condition of its own.
+    """
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in function.body:
+                if line in _span(statement) and not any(map(_may_be_left_out, ast.walk(statement))):
+                    return frozenset(range(statement.lineno, (function.end_lineno or 0) + 1)) - _inner(function)
+    return frozenset()
+
+
+def _may_be_left_out(node: ast.AST) -> bool:
+    """Whether a node has parts that need not run where it does."""
+    return hasattr(node, "body") or isinstance(node, ast.BoolOp | ast.comprehension)
+
+
+def _inner(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[int]:
+    """The lines of the functions within a function, which run whenever they are called."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    inner = [node for node in ast.walk(function) if isinstance(node, kinds) and node is not function]
+    return {line for node in inner for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
 
 def _span(node: ast.stmt | ast.Call) -> range:

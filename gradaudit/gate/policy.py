@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from gradaudit.errors import ConfigError
-from gradaudit.graph.verdicts import STATUSES, Finding, Severity, Status, Verdict
+from gradaudit.graph.verdicts import STATUSES, Finding, Severity, Status
 from gradaudit.spelling import nearest
 
 if TYPE_CHECKING:
@@ -77,15 +77,11 @@ def _at_most_a_warning(grade: Grade) -> Grade:
     return "warning" if grade == "error" else grade
 
 
-def failures(audit: Audit, fail_on: Sequence[Status]) -> tuple[Finding | Verdict, ...]:
-    """What the run fails on: findings that are errors, and variables of a listed status that no rule reports."""
-    silent = [verdict for verdict in audit.variables if verdict.status in ("connected", "frozen")]
-    return (
-        *(finding for finding in audit.findings if finding.fails),
-        *(verdict for verdict in silent if verdict.status in fail_on),
-    )
+def failures(audit: Audit) -> tuple[Finding, ...]:
+    """What the run fails on: findings that are errors."""
+    return tuple(finding for finding in audit.findings if finding.fails)
 
 
-def exit_status(failed: Sequence[Finding | Verdict]) -> int:
+def exit_status(failed: Sequence[Finding]) -> int:
     """The exit status of a run that was audited to its end."""
     return FAILED if failed else PASSED

@@ -8,16 +8,10 @@ from gradaudit.graph.contracts import Breach, Contract, ContractsKept, Unmatched
 from gradaudit.graph.gradient_graph import PASSES, GradientGraph
 from gradaudit.graph.judgement import ObjectiveFacts
 from gradaudit.graph.patterns import matches
-from gradaudit.graph.verdicts import Source, Status, Verdict
+from gradaudit.graph.verdicts import MEANING, Source, Verdict
 from gradaudit.spelling import nearest
 
 _SHOWN = 3
-_MEANING: dict[Status, str] = {
-    "participation-only": "no task term depends on it",
-    "untracked": "no gradient call asks for it",
-    "not-updated": "the step never applies the gradient",
-}
-"""What a status means that has no cause to tell."""
 
 
 class ContractCheck:
@@ -102,8 +96,8 @@ class ContractCheck:
         verdict, is_one = verdicts[0], len(verdicts) == 1
         if verdict.cause is None and term is not None and verdict.status in ("connected", "participation-only"):
             return f"get{'s' if is_one else ''} a gradient from {', '.join(verdict.terms)} alone"
-        why = verdict.cause.message if verdict.cause is not None else _MEANING.get(verdict.status)
-        return f"{'is' if is_one else 'are'} {verdict.status}{f': {why}' if why else ''}"
+        why = verdict.cause.message if verdict.cause is not None else MEANING[verdict.status]
+        return f"{'is' if is_one else 'are'} {verdict.status}: {why}"
 
     def _flowing(self, contract: Contract) -> Iterator[Breach]:
         for objective in self._objectives:

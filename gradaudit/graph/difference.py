@@ -54,9 +54,14 @@ class Difference:
     audits: tuple[AuditDifference, ...]
 
     @property
+    def missing(self) -> tuple[AuditDifference, ...]:
+        """The audits that the new report lacks: what they found is neither fixed nor still there."""
+        return tuple(audit for audit in self.audits if audit.only_in == "old")
+
+    @property
     def fails(self) -> bool:
-        """Whether the new report has an error that the old one has not."""
-        return any(each.is_error for audit in self.audits for each in audit.new)
+        """Whether the new report has an error that the old one has not, or lacks an audit."""
+        return bool(self.missing) or any(each.is_error for audit in self.audits for each in audit.new)
 
 
 def difference(old: Content, new: Content) -> Difference:

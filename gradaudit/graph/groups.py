@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import takewhile
 
 import networkx
@@ -31,6 +31,11 @@ _MESSAGES: dict[Status, tuple[str, str]] = {
     ),
 }
 
+_FIXES_OF_LISTED: dict[Status, str] = {
+    "connected": "freeze it, or take connected out of fail-on",
+    "frozen": "make it trainable, or take frozen out of fail-on",
+}
+
 
 def group(verdicts: Sequence[Verdict], graph: GradientGraph, rules: Mapping[Status, str]) -> tuple[Group, ...]:
     """The groups, by status in the order of `STATUSES`, and then by their first variable.
@@ -44,6 +49,16 @@ def group(verdicts: Sequence[Verdict], graph: GradientGraph, rules: Mapping[Stat
         if status in rules:
             members = [verdict for verdict in verdicts if verdict.status == status]
             groups += [_group(status, part, graph, rules[status], sources) for part in _parts(members)]
+    return tuple(groups)
+
+
+def listed_groups(verdicts: Sequence[Verdict], listed: Collection[Status], rule: str) -> tuple[Group, ...]:
+    """A group for each listed status that is no fault by itself, and that a variable has."""
+    groups = []
+    for status, fix in _FIXES_OF_LISTED.items():
+        paths = tuple(verdict.path for verdict in verdicts if verdict.status == status)
+        if paths and status in listed:
+            groups.append(Group(status, paths, common_layer(paths), f"fail-on lists {status}", fix, rule))
     return tuple(groups)
 
 

@@ -26,6 +26,18 @@ Severity = Literal["error", "warning", "note"]
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 
+MEANING: dict[Status, str] = {
+    "connected": "a task term trains it",
+    "participation-only": "has a gradient, learns nothing",
+    "zero-gradient": "its gradient is always zero",
+    "disconnected": "no gradient path from any loss",
+    "untracked": "no gradient call asks for it",
+    "not-updated": "its gradient is never applied",
+    "opaque": "behind an op that cannot be seen into",
+    "frozen": "not trainable",
+}
+"""What a status says of a variable."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -236,17 +248,20 @@ class Suppression:
 class Finding:
     """A rule's word on a group of variables, or on something that has none.
 
-    `message` says it in one sentence, `fix` what to do, where that is not part of it, and `sources` where in the code
-    it is. `heading` and `facts`, each a label with words, say the same for a page that has room for more lines than
-    one; where they are empty, the message is all. `key` is what tells a finding from others of its rule, besides its
-    variables: no line, and no wording that may change.
+    `title` names the rule in a few words, `why` says in one sentence what it finds, `fix` what to do, where that is not
+    part of it, and `sources` where in the code it is. `heading` and `facts`, each a label with words, say the same for
+    a page that has room for more lines than one; where they are empty, `why` is all. `key` is what tells a finding from
+    others of its rule, besides its variables: no line, and no wording that may change. `group` is the entry of the
+    report that tells of the same, where there is one.
     """
 
     rule: str
     severity: Severity
     variables: tuple[str, ...]
-    message: str
+    title: str
+    why: str
     key: tuple[str, ...] = ()
+    group: Group | None = field(default=None, repr=False)
     chain: tuple[str, ...] = ()
     """Node ids of the graph that are the evidence, where there is any but the cause's."""
     heading: str = ""
@@ -256,6 +271,11 @@ class Finding:
     suppressions: tuple[Suppression, ...] = ()
     own_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By variable, what takes the place of `key` where it is looked at by itself: its own cause, not that of others."""
+
+    @property
+    def message(self) -> str:
+        """All of it in one sentence."""
+        return f"{self.title}: {self.why}"
 
     @property
     def fingerprint(self) -> str:

@@ -1,1 +1,1 @@
-"""Where people work: pytest, Keras's fit, notebooks."""
+"""Where people work: pytest and Keras's fit."""

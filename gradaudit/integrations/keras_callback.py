@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from os import PathLike
 from types import FrameType
 from typing import Any, Literal
 
 import keras
 
 from gradaudit.errors import GateError, SubjectError
-from gradaudit.gate.policy import DEFAULT_FAIL_ON
 from gradaudit.integrations.checking import checked
 from gradaudit.subject import Subject
 
@@ -24,7 +24,10 @@ class AuditCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
     Args:
         action: "stop" raises GateError where a variable will never learn, so that no step is run; "warn" warns.
-        fail_on: the statuses of variables that are meant.
+        fail_on: the statuses of variables that are meant; left out, those of the config, or of a run.
+        config: a TOML file of gradaudit's, relative to the working folder, whose severities, suppressions, contracts,
+            participation scopes and baseline count; with `scenario`, as that scenario has them.
+        baseline: the file of what is known and fails nothing; left out, that of the config.
         batch: what `train_step` gets, as `Subject.from_keras` takes it; left out, what `fit` was given.
         options: further arguments of `gradaudit.audit`, such as `contracts`.
 
@@ -36,7 +39,9 @@ class AuditCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self,
         action: Literal["stop", "warn"] = "stop",
         *,
-        fail_on: Sequence[str] = DEFAULT_FAIL_ON,
+        fail_on: Sequence[str] | None = None,
+        config: str | PathLike[str] | None = None,
+        baseline: str | PathLike[str] | None = None,
         batch: Any = None,
         **options: Any,
     ) -> None:
@@ -44,9 +49,8 @@ class AuditCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         if action not in ("stop", "warn"):
             raise SubjectError(f'action must be "stop" or "warn", not {action!r}')
         self._action = action
-        self._fail_on = tuple(fail_on)
         self._batch = batch
-        self._options = options
+        self._options = {"fail_on": fail_on, "config": config, "baseline": baseline, **options}
         self.audit: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -54,10 +58,11 @@ class AuditCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
         Raises:
             GateError: it fails, and the action is "stop".
+            ConfigError: a word of `fail_on` is no status, or a file cannot be read.
             SubjectError: it cannot be told what `fit` was given.
         """
         subject = Subject.from_keras(self.model, _batch_of_fit() if self._batch is None else self._batch)
-        self.audit, report = checked(subject, self._fail_on, **self._options)
+        self.audit, report = checked(subject, **self._options)
         if report is None:
             return
         message = f"{self.model.name} has variables that this training will not train\n\n{report}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradaudit.graph.verdicts import CauseKind, Group
-from gradaudit.reports.wording import places
+from gradaudit.reports.wording import QUIET, places
 
 
 def cause_kind(group: Group) -> CauseKind | None:
@@ -21,6 +21,11 @@ def is_cut_off(group: Group) -> bool:
     if group.status in ("zero-gradient", "opaque"):
         return True
     return group.status == "disconnected" and cause_kind(group) in ("blocked", "outside-tape")
+
+
+def is_read(group: Group) -> bool:
+    """Whether a loss reads the group's variables, or they are not to learn: no dead end stands above them."""
+    return group.status in ("untracked", "not-updated", "participation-only", *QUIET)
 
 
 def blocking_types(group: Group) -> set[str]:

@@ -15,7 +15,7 @@ from gradaudit.reports.inert import inert
 from gradaudit.reports.markdown import code, plain
 
 _SHOWN = 20
-_STYLES = {"new": "disconnected", "fixed": "good", "changed": "warning"}
+_STYLES = {"new": "disconnected", "missing": "disconnected", "fixed": "good", "changed": "warning"}
 
 
 def render_difference(found: Difference, *, color: bool = False, width: int = 100) -> str:
@@ -60,7 +60,8 @@ def _headline(found: Difference) -> str:
     }
     errors = sum(each.is_error for audit in found.audits for each in audit.new)
     graver = f" ({wording.counted(errors, 'error')})" if errors else ""
-    return f"{counts['new']} new{graver}, {counts['fixed']} fixed, {counts['changed']} changed"
+    missing = f", {wording.counted(len(found.missing), 'audit')} missing" if found.missing else ""
+    return f"{counts['new']} new{graver}, {counts['fixed']} fixed, {counts['changed']} changed{missing}"
 
 
 def _card(entry: _Entry) -> RenderableType:
@@ -69,8 +70,10 @@ def _card(entry: _Entry) -> RenderableType:
 
 
 def _entries(audit: AuditDifference) -> Iterator[_Entry]:
-    if audit.only_in is not None:
-        yield _Entry("audit", f"only the {audit.only_in} report has it")
+    if audit.only_in == "new":
+        yield _Entry("audit", "only the new report has it")
+    if audit.only_in == "old":
+        yield _Entry("missing", "only the old report has this audit; of what it found, nothing is known to be fixed")
     yield from _of_findings("new", audit.new)
     yield from _of_findings("fixed", audit.fixed)
     changes: dict[tuple[str, str], list[str]] = {}

@@ -8,6 +8,7 @@ from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import Finding, Severity
 from gradaudit.reports import wording
 from gradaudit.reports.inert import inert
+from gradaudit.reports.repository import in_repository
 
 _SHOWN_LAYERS = 8
 _COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "notice"}
@@ -30,16 +31,15 @@ def _annotation(audit: Audit, finding: Finding) -> str:
     properties = {"title": f"{finding.rule} {wording.title(audit)}"}
     if finding.sources:
         place = finding.sources[0]
-        properties = {"file": place.file, "line": str(place.line), **properties}
+        properties = {"file": in_repository(place.file), "line": str(place.line), **properties}
     lines = [finding.heading or _subject(finding), *(f"{label}: {text}" for label, text in wording.lines_of(finding))]
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     return f"::{_COMMANDS[finding.severity]} {listed}::{'%0A'.join(_data(line) for line in lines)}"
 
 
 def _subject(finding: Finding) -> str:
-    title = finding.message.partition(": ")[0]
     variables = wording.by_layer(finding.open_variables, _SHOWN_LAYERS)
-    return f"{title}: {', '.join(variables)}" if variables else title
+    return f"{finding.title}: {', '.join(variables)}" if variables else finding.title
 
 
 def _data(text: str) -> str:

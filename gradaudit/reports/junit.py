@@ -39,13 +39,7 @@ def _count(element: Xml.Element, cases: list[Xml.Element]) -> None:
 
 def _of_variables(audit: Audit) -> Iterator[Xml.Element]:
     """A test for each variable; it fails where the run does."""
-    groups = {(group.rule, group.variables) for group in audit.groups}
-    about = {
-        path: finding
-        for finding in audit.findings
-        if (finding.rule, finding.variables) in groups
-        for path in finding.variables
-    }
+    about = {path: finding for finding in audit.findings if finding.group is not None for path in finding.variables}
     for verdict in audit.variables:
         case = _case(audit, "variables", verdict.path)
         finding = about.get(verdict.path)

@@ -50,8 +50,7 @@ def _group(group: Group, finding: Finding | None) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    title = finding.heading or finding.message.partition(": ")[0]
-    lines = [f"### {plain(title)} {_grade(finding)}", ""]
+    lines = [f"### {plain(finding.heading or finding.title)} {_grade(finding)}", ""]
     lines += [f"* **where** {code(str(source))}" for source in finding.sources]
     lines += [f"* **{label}** {plain(text)}" for label, text in wording.lines_of(finding)]
     lines += [f"* **accepted** {plain(reason)}" for reason in wording.accepted(finding)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import graphviz
 
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import Status
+from gradaudit.graph.verdicts import MEANING, Status
 from gradaudit.reports import wording
 from gradaudit.reports.dead_ends import last_parts
 from gradaudit.reports.graphviz_text import DARK, FAINT, FONT, GREY, LINE, TITLE, bold, escaped, stacked, tip
@@ -100,7 +100,7 @@ def _legend(content: OpSketch) -> Iterator[str]:
     shown = {box.status for box in content.boxes if box.holds_variables}
     for status in wording.REPORTING_ORDER:
         if status in shown:
-            yield f'<FONT COLOR="{INK[status]}"><B>{SIGN[status]} {status}</B></FONT>  {wording.MEANING[status]}'
+            yield f'<FONT COLOR="{INK[status]}"><B>{SIGN[status]} {status}</B></FONT>  {MEANING[status]}'
     kinds = {arrow.kind for arrow in content.arrows}
     for kind, line in _LEGEND_LINES.items():
         if kind in kinds:

@@ -12,7 +12,7 @@ import graphviz
 
 from gradaudit.errors import OutputError
 from gradaudit.graph.report import Audit
-from gradaudit.graph.verdicts import Status
+from gradaudit.graph.verdicts import MEANING, Status
 from gradaudit.reports import wording
 from gradaudit.reports.graphviz_text import DARK, FAINT, FONT, GREY, LINE, TITLE, bold, escaped, node_name, stacked, tip
 from gradaudit.reports.inert import inert, shorten
@@ -148,7 +148,7 @@ def _label(audit: Audit, content: Sketch) -> str:
 
 
 def _meaning(status: Status) -> str:
-    return f'<FONT COLOR="{INK[status]}"><B>{SIGN[status]} {status}</B></FONT>  {wording.MEANING[status]}'
+    return f'<FONT COLOR="{INK[status]}"><B>{SIGN[status]} {status}</B></FONT>  {MEANING[status]}'
 
 
 def _legend_lines(content: Sketch) -> Iterator[str]:

@@ -11,9 +11,12 @@ from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import Cause, Finding, Source, Suppression
 from gradaudit.reports import wording
 from gradaudit.reports.json_report import json_text
+from gradaudit.reports.repository import in_repository
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SOURCE_ROOT = "SRCROOT"
+_MEANT_BY_ROOT = "The root of the repository; the folder in which gradaudit ran, if it is in none."
+"""There is no address beside it, for that would be one of the machine: whoever reads the log knows where it is."""
 FINGERPRINT = "gradaudit/v1"
 
 
@@ -23,7 +26,7 @@ def render_sarif(report: Report) -> str:
 
 
 def _run(report: Report, audit: Audit) -> dict[str, Any]:
-    titles = {finding.rule: finding.message.partition(": ")[0] for finding in audit.findings}
+    titles = {finding.rule: finding.title for finding in audit.findings}
     rules = sorted(titles)
     return {
         "tool": {
@@ -35,7 +38,7 @@ def _run(report: Report, audit: Audit) -> dict[str, Any]:
         },
         "automationDetails": {"id": f"gradaudit/{wording.name(audit)}/"},
         "columnKind": "unicodeCodePoints",
-        "originalUriBaseIds": {_SOURCE_ROOT: {"description": {"text": "The folder in which gradaudit ran."}}},
+        "originalUriBaseIds": {_SOURCE_ROOT: {"description": {"text": _MEANT_BY_ROOT}}},
         "results": [_result(audit, finding, rules.index(finding.rule)) for finding in audit.findings],
         "properties": {"subject": audit.subject, "scenario": audit.scenario},
     }
@@ -78,7 +81,7 @@ def _location(audit: Audit, finding: Finding) -> dict[str, Any]:
 
 def _steps(audit: Audit, finding: Finding) -> Iterator[dict[str, Any]]:
     """The way from the loss to the break, a step for each line of code that it crosses."""
-    cause = _cause(audit, finding)
+    cause = None if finding.group is None else finding.group.cause
     before = None
     for source, what in [*_on_the_way(audit, finding, cause), *_breaks(finding, cause)]:
         if source is not None and source != before:
@@ -102,14 +105,8 @@ def _breaks(finding: Finding, cause: Cause | None) -> Iterator[tuple[Source | No
             yield source, "here its values end"
 
 
-def _cause(audit: Audit, finding: Finding) -> Cause | None:
-    """The cause of the group that a finding tells of."""
-    groups = (group for group in audit.groups if (group.rule, group.variables) == (finding.rule, finding.variables))
-    return next((group.cause for group in groups), None)
-
-
 def _place(source: Source) -> dict[str, Any]:
-    path = PurePath(source.file)
+    path = PurePath(in_repository(source.file))
     uri = quote(path.as_posix(), errors="surrogatepass")
     artifact = {"uri": uri, "uriBaseId": _SOURCE_ROOT}
     if path.is_absolute():

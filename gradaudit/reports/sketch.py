@@ -15,6 +15,7 @@ from gradaudit.reports.dead_ends import (
     break_of,
     cause_kind,
     is_cut_off,
+    is_read,
     last_parts,
     where_ended,
     why_ended,
@@ -252,7 +253,7 @@ class _Draft:
         outputs = {mark.title: mark.key for mark in marks.values() if mark.kind == "output"}
         ends: dict[tuple[str, tuple[str, ...]], tuple[Group, dict[str, None]]] = {}
         for group in self.groups:
-            if group.status in ("untracked", "not-updated", "participation-only"):
+            if is_read(group):
                 continue
             tops = [outputs[name] for name in group.outputs if name in outputs]
             tops = tops or list(dict.fromkeys(self.folding.variables[path] for path in group.variables))

@@ -116,10 +116,8 @@ def _facts(audit: Audit, group: verdicts.Group) -> Iterator[tuple[str, Text]]:
     yield "why", Text(inert(group.message))
     if group.fix:
         yield "fix", Text(inert(group.fix), "fix")
-    paths = set(group.variables)
-    silence = wording.silence(verdict for verdict in audit.variables if verdict.path in paths)
-    # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
-    if silence and group.status not in ("participation-only", "opaque"):
+    silence = wording.silence_on(audit, group)
+    if silence:
         yield "Keras", Text(f"says nothing: {silence}")
 
 

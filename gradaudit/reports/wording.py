@@ -19,18 +19,6 @@ QUIET: tuple[Status, ...] = ("connected", "frozen")
 
 REPORTING_ORDER: tuple[Status, ...] = (*NEVER_LEARNS, "opaque", "participation-only", *QUIET)
 
-MEANING: dict[Status, str] = {
-    "connected": "a task term trains it",
-    "participation-only": "has a gradient, learns nothing",
-    "zero-gradient": "its gradient is always zero",
-    "disconnected": "no gradient path from any loss",
-    "untracked": "no gradient call asks for it",
-    "not-updated": "its gradient is never applied",
-    "opaque": "behind an op that cannot be seen into",
-    "frozen": "not trainable",
-}
-
-
 _MOST_PER_CENT = 10.0
 """From here on nobody reads per cent."""
 _SAID_IN = {
@@ -103,30 +91,31 @@ def keras_sentences(audit: Audit) -> tuple[str, ...]:
 
 def finding_of(audit: Audit, group: Group) -> Finding | None:
     """The finding that tells of a group, if any does."""
-    told = (each for each in audit.findings if (each.rule, each.variables) == (group.rule, group.variables))
-    return next(told, None)
+    return next((finding for finding in audit.findings if finding.group == group), None)
 
 
-def silence(verdicts: Iterable[Verdict]) -> str:
-    """Why Keras says nothing of these variables, or nothing where it warns of all."""
-    return "; ".join(_silence_reasons(verdicts))
+def silence_on(audit: Audit, group: Group) -> str:
+    """Why Keras says nothing of a group's variables; nothing where it warns of all, or has nothing to say."""
+    # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
+    if group.status in ("participation-only", "opaque", *QUIET):
+        return ""
+    paths = set(group.variables)
+    return "; ".join(_silence_reasons(verdict for verdict in audit.variables if verdict.path in paths))
 
 
 def ordered_groups(audit: Audit) -> tuple[Group, ...]:
     """The groups to report, the worst status first, else in the audit's own order."""
-    groups = (group for group in audit.groups if group.status not in QUIET)
-    return tuple(sorted(groups, key=lambda group: REPORTING_ORDER.index(group.status)))
+    return tuple(sorted(audit.groups, key=lambda group: REPORTING_ORDER.index(group.status)))
 
 
 def other_findings(audit: Audit) -> tuple[Finding, ...]:
     """The findings that no group tells already: rules on terms, layers and optimizers."""
-    told = {(group.rule, frozenset(group.variables)) for group in audit.groups}
-    return tuple(finding for finding in audit.findings if (finding.rule, frozenset(finding.variables)) not in told)
+    return tuple(finding for finding in audit.findings if finding.group is None)
 
 
 def lines_of(finding: Finding) -> tuple[tuple[str, str], ...]:
-    """What a finding says, as labelled lines: those of its own, or its message, and what to do."""
-    told = finding.facts or (("why", finding.message.partition(": ")[2] or finding.message),)
+    """What a finding says, as labelled lines: those of its own, or why there is one, and what to do."""
+    told = finding.facts or (("why", finding.why),)
     return (*told, *((("fix", finding.fix),) if finding.fix else ()))
 
 

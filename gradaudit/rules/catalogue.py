@@ -13,6 +13,7 @@ from gradaudit.rules import (
     disconnected,
     idle_participation,
     idle_term,
+    listed_status,
     missing_term,
     never_built,
     not_updated,
@@ -34,16 +35,17 @@ STATUS_RULES: tuple[StatusRule, ...] = (
     opaque.RULE,
 )
 
-_OF_CONTRACTS = (
+_OF_PROJECTS = (
     broken_contract.FORBIDDEN_PATH,
     broken_contract.NOT_TRAINED,
     broken_contract.NOT_FROZEN,
     unmatched.RULE,
+    listed_status.RULE,
 )
 _OTHER_RULES = (never_built, idle_term, missing_term, participation_cost, idle_participation)
 
 RULES: tuple[Rule, ...] = tuple(
-    sorted((*STATUS_RULES, *_OF_CONTRACTS, *(module.RULE for module in _OTHER_RULES)), key=lambda rule: rule.code)
+    sorted((*STATUS_RULES, *_OF_PROJECTS, *(module.RULE for module in _OTHER_RULES)), key=lambda rule: rule.code)
 )
 
 RULE_CODES: dict[Status, str] = {rule.status: rule.code for rule in STATUS_RULES}

@@ -17,10 +17,8 @@ class Rule:
     title: str
     severity: Severity
 
-    def finding(
-        self, message: str, *, variables: tuple[str, ...] = (), about: Iterable[str] = (), **more: Any
-    ) -> Finding:
-        """A finding; `about` is what tells it from others of this rule, whatever its message and its line.
+    def finding(self, why: str, *, variables: tuple[str, ...] = (), about: Iterable[str] = (), **more: Any) -> Finding:
+        """A finding; `about` is what tells it from others of this rule, whatever its words and its line.
 
         `more` are further fields of a `Finding`.
         """
@@ -28,7 +26,8 @@ class Rule:
             rule=self.code,
             severity=self.severity,
             variables=variables,
-            message=f"{self.title}: {message}",
+            title=self.title,
+            why=why,
             key=tuple(about),
             **more,
         )
@@ -49,6 +48,7 @@ class StatusRule(Rule):
             about=(why, *group.outputs),
             fix=group.fix,
             sources=group.sources,
+            group=group,
             own_keys={path: (_why(causes.get(path)),) for path in group.variables},
         )
 

@@ -64,8 +64,22 @@ def test_variables_and_audits_that_only_one_report_has_are_told(toy: Path, comma
     assert ended.status == 0
     assert "added: 2 variables" in ended.output
     assert "first (kernel, bias)" in ended.output
-    (toy / "other.json").write_text((toy / "good.json").read_text().replace('"scenario": null', '"scenario": "new"'))
-    assert "audit: only the new report has it" in command("diff", "good.json", "other.json").output
+
+
+@pytest.mark.usefixtures("toy")
+def test_an_audit_that_is_gone_is_told_and_fails_and_one_that_is_new_does_not(command: Command) -> None:
+    command("trace", "--format", "json", "--output", "two.json")
+    command("trace", "--format", "json", "--output", "one.json", "--scenario", "both")
+    ended = command("diff", "two.json", "one.json")
+    assert ended.status == 1
+    assert ended.output.startswith("0 new, 0 fixed, 0 changed, 1 audit missing\n\none\n")
+    assert "missing: only the old report has this audit; of what it found, nothing is known to be" in ended.output
+    ended = command("diff", "two.json", "one.json", "--format", "markdown")
+    assert ended.status == 1
+    assert "### `one`\n\n* **missing** only the old report has this audit" in ended.output
+    ended = command("diff", "one.json", "two.json")
+    assert "audit: only the new report has it" in ended.output
+    assert "missing" not in ended.output
 
 
 @pytest.mark.usefixtures("reports")

@@ -86,6 +86,35 @@ def test_a_mistake_is_told(half: Callable[..., None], command: Command, text: st
     assert message in ended.messages
 
 
+@pytest.mark.usefixtures("half")
+def test_a_listed_status_without_a_rule_of_its_own_fails_the_run_in_every_format(toy: Path, command: Command) -> None:
+    files = {"json": "a.json", "markdown": "a.md", "sarif": "a.sarif", "junit": "a.xml", "github": "a.txt"}
+    arguments = [each for form, file in files.items() for each in ("--format", form, "--output", file)]
+    ended = command("trace", "--fail-on", "connected", "--report", "pages", "--format", "text", *arguments)
+    assert (ended.status, ended.messages) == (1, "gradaudit: The gate fails: 4 connected.\n")
+    assert "4 variables, connected  GA302" in ended.output
+    written = {form: (toy / file).read_text() for form, file in files.items()}
+    (finding,) = [each for each in json.loads(written["json"])["audits"][0]["findings"] if each["severity"] == "error"]
+    assert (finding["rule"], finding["message"]) == (
+        "GA302",
+        "variable of a status that fails the run: fail-on lists connected",
+    )
+    assert "4 variables, connected (GA302, error)" in written["markdown"]
+    levels = [(each["ruleId"], each["level"]) for each in json.loads(written["sarif"])["runs"][0]["results"]]
+    assert ("GA302", "error") in levels
+    assert written["junit"].count('type="GA302" message="') == 4
+    assert "::error title=GA302" in written["github"]
+    assert "fail-on lists connected" in (toy / "pages" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("half")
+def test_a_baseline_knows_what_fails_for_its_status_too(command: Command) -> None:
+    assert command("trace", "--fail-on", "connected").status == 1
+    Path("gradaudit.toml").write_text(HALF.replace("[gradaudit]", '[gradaudit]\nfail-on = ["connected"]'))
+    command("baseline", "write")
+    assert command("trace", "--baseline", "gradaudit-baseline.json").status == 0
+
+
 # --------------------------------------------------------------------------------------------------------- suppressions
 
 
@@ -103,7 +132,7 @@ def test_what_the_config_accepts_fails_no_run_and_is_told_with_its_reason(
 
 
 def test_what_is_accepted_for_some_variables_fails_for_the_others(half: Callable[..., None], command: Command) -> None:
-    half('[[gradaudit.suppress]]\nrule = ["GA101", "GA102"]\nvariables = ["right/bias"]\nreason = "small"\n')
+    half('[[gradaudit.suppress]]\nrule = ["GA101"]\nvariables = ["right/bias"]\nreason = "small"\n')
     ended = command("trace")
     assert ended.status == 1
     assert "The gate fails: 1 disconnected." in ended.messages
@@ -117,6 +146,41 @@ def test_what_accepts_nothing_is_an_error(half: Callable[..., None], command: Co
     assert ended.status == 1
     assert "2 disconnected, 1 GA301" in ended.messages
     assert "it accepts no finding (suppress GA101 nothing" in found(ended)[-1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ('rule = ["GA101", "GA106"]', "it accepts no finding of GA106"),
+        ('rule = "GA101"\nvariables = ["right/*", "gone/*"]', "it accepts no finding that matches 'gone/*'"),
+        (
+            'rule = "GA101"\nabout = ["*dead-end*", "gone"]',
+            "it accepts no finding that matches 'gone'",
+        ),
+    ],
+)
+def test_a_part_of_an_entry_that_accepts_nothing_is_named(
+    half: Callable[..., None], command: Command, entry: str, told: str
+) -> None:
+    half(f'[[gradaudit.suppress]]\n{entry}\nreason = "x"\n')
+    ended = command("trace", "--format", "json")
+    assert ended.messages == "gradaudit: The gate fails: 1 GA301.\n"
+    assert told in found(ended)[-1]["message"]
+
+
+def test_what_accepts_nothing_can_be_accepted_itself(half: Callable[..., None], command: Command) -> None:
+    idle = '[[gradaudit.suppress]]\nrule = "GA101"\nvariables = ["right/*", "gone/*"]\nreason = "x"\n'
+    half(f'{idle}[[gradaudit.suppress]]\nrule = "GA301"\nabout = ["suppress GA101 *"]\nreason = "it comes back"\n')
+    ended = command("trace", "--format", "json")
+    assert ended.status == 0
+    assert found(ended)[-1]["suppressions"] == [{"kind": "config", "reason": "it comes back", "variables": []}]
+
+
+def test_what_accepts_nothing_of_ga301_accepts_not_itself(half: Callable[..., None], command: Command) -> None:
+    half('[[gradaudit.suppress]]\nrule = ["GA101", "GA301"]\nreason = "x"\n')
+    ended = command("trace", "--format", "json")
+    assert ended.messages == "gradaudit: The gate fails: 1 GA301.\n"
+    assert "it accepts no finding of GA301 (suppress GA101, GA301)" in found(ended)[-1]["message"]
 
 
 def test_a_contract_has_to_match_something_in_one_scenario(toy: Path, command: Command) -> None:
@@ -170,6 +234,51 @@ def test_a_comment_that_accepts_nothing_is_an_error(toy: Path, command: Command,
     (unmatched,) = [each for each in found(ended) if each["rule"] == "GA301"]
     assert message in unmatched["message"]
     assert unmatched["sources"][0]["file"] == "toy.py"
+
+
+BUILT_BY = """
+import keras
+import tensorflow as tf
+from gradaudit import Subject
+
+class Toy(keras.Model):
+    def __init__(self, with_pitch=False):
+        super().__init__(name="toy")
+        {plain}
+        if with_pitch:
+            self.pitch = 0  # gradaudit: ignore[GA101] in a branch
+        self.more = keras.layers.Dense(1, name="more") if with_pitch else 0  # gradaudit: ignore[GA101] a condition
+        self.used = keras.layers.Dense(1, name="used")
+        self.last = 0  # gradaudit: ignore[GA101] after all that is seen
+
+    def call(self, x):
+        return self.used(x)
+
+    def other(self):
+        self.pitch = 0  # gradaudit: ignore[GA101] in a function that does not run
+
+def subject():
+    model = Toy()
+    model.compile("adam", loss="mse")
+    return Subject.from_keras(model, (tf.TensorSpec((2, 4)), tf.TensorSpec((2, 1))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("plain", "told"),
+    [
+        ("self.pitch = 0  # gradaudit: ignore[GA101] gone", "toy.py:9"),
+        ("# gradaudit: ignore[GA101] gone\n        # with more words\n        self.pitch = 0", "toy.py:9"),
+        ("self.make = lambda: 0  # gradaudit: ignore[GA101] not run", None),
+    ],
+)
+def test_a_comment_where_nothing_is_made_any_more_is_an_error_if_its_line_has_run(
+    toy: Path, command: Command, plain: str, told: str | None
+) -> None:
+    (toy / "toy.py").write_text(BUILT_BY.replace("{plain}", plain))
+    (toy / "gradaudit.toml").write_text('[gradaudit]\nsubject = "toy.py:subject"\n')
+    idle = [each for each in found(command("trace", "--format", "json")) if each["rule"] == "GA301"]
+    assert [each["message"].rpartition(" at ")[2].rstrip(")") for each in idle] == ([told] if told else [])
 
 
 LISTED = """
@@ -336,6 +445,35 @@ def test_several_formats_go_each_to_its_own_file(toy: Path, command: Command) ->
     assert ended.output.startswith("::error ")
     assert (toy / "b.md").read_text().startswith("## ")
     assert json.loads((toy / "a.sarif").read_text())["version"] == "2.1.0"
+
+
+@pytest.mark.usefixtures("half")
+def test_a_dash_is_standard_output(toy: Path, command: Command) -> None:
+    ended = command("trace", "--format", "json", "--output", "-", "--format", "sarif", "--output", "a.sarif")
+    assert [each["rule"] for each in found(ended)] == ["GA101"]
+    assert command("diff", "a.json", "a.json", "--output", "-").status == 2
+    (toy / "a.json").write_text(ended.output)
+    assert command("diff", "a.json", "a.json", "--output", "-").output == "Nothing changed\n"
+    assert command("graph", "--output", "-").output.startswith("strict digraph")
+    ended = command("baseline", "write", "--output", "-")
+    assert len(json.loads(ended.output)["entries"]) == 2
+    assert ended.messages == "gradaudit: 2 entries written to standard output.\n"
+    ended = command("trace", "--format", "json", "--output", "-", "--format", "sarif")
+    assert "--format json and sarif would go to standard output together" in ended.messages
+    assert not (toy / "-").exists()
+
+
+@pytest.mark.usefixtures("half")
+def test_reports_go_to_where_the_command_was_given_wherever_the_subject_goes(toy: Path, command: Command) -> None:
+    (toy / "elsewhere").mkdir()
+    code = (toy / "toy.py").read_text().replace("import keras", 'import os; os.chdir("elsewhere")\nimport keras', 1)
+    (toy / "toy.py").write_text(code)
+    comment(toy, "gradaudit: ignore[GA101] said in toy.py")
+    ended = command("trace", "--report", "pages", "--format", "json", "--output", "a.json")
+    assert ended.status == 0, ended.messages
+    assert list((toy / "elsewhere").iterdir()) == []
+    assert (toy / "pages" / "report.html").is_file()
+    assert (toy / "a.json").is_file()
 
 
 @pytest.mark.usefixtures("half")

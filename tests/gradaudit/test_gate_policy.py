@@ -10,6 +10,7 @@ import pytest
 
 from gradaudit.errors import ConfigError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, Policy, exit_status, failures, parse_fail_on
+from gradaudit.gating import Gate, gated
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import STATUSES, Finding, Severity, Status, Suppression, Verdict
 
@@ -28,10 +29,10 @@ def test_by_default_a_run_fails_on_whatever_never_learns_and_was_not_silenced_on
 
 def finding(rule: str, severity: Severity, *variables: str, suppressed: Sequence[str] = ()) -> Finding:
     suppressions = (Suppression("config", "later", tuple(suppressed)),) if suppressed else ()
-    return Finding(rule, severity, variables, "why", suppressions=suppressions)
+    return Finding(rule, severity, variables, "title", "why", suppressions=suppressions)
 
 
-def test_a_run_fails_on_errors_that_nobody_accepts_and_on_listed_statuses_that_no_rule_reports():
+def test_a_run_fails_on_errors_that_nobody_accepts():
     audit = replace(
         audit_of("frozen", "connected"),
         findings=(
@@ -40,8 +41,17 @@ def test_a_run_fails_on_errors_that_nobody_accepts_and_on_listed_statuses_that_n
             finding("GA401", "warning", "d"),
         ),
     )
-    assert [getattr(each, "variables", None) for each in failures(audit, DEFAULT_FAIL_ON)] == [("a", "b")]
-    assert [getattr(each, "path", None) for each in failures(audit, ("frozen",))] == [None, "model/0"]
+    assert [each.variables for each in failures(audit)] == [("a", "b")]
+
+
+def test_a_listed_status_that_no_other_rule_reports_is_an_error_with_an_entry():
+    gate = Gate(Policy(("frozen",), {"GA302": "error"}))
+    (audit,) = gated([audit_of("frozen", "connected", "frozen")], [gate])
+    (failed,) = failures(audit)
+    assert (failed.rule, failed.variables) == ("GA302", ("model/0", "model/2"))
+    assert audit.groups == (failed.group,)
+    (audit,) = gated([audit_of("frozen")], [Gate(Policy(("frozen",), {"GA302": "off"}))])
+    assert (audit.findings, audit.groups) == ((), ())
 
 
 def test_the_exit_status_is_one_only_where_something_failed():

@@ -373,3 +373,28 @@ def test_a_layer_that_prepares_data_is_really_run(tmp_path: Path) -> None:
     ended = run_in(tmp_path, PREPARES)
     assert ended.returncode == 0, ended.stderr
     assert "12 parameters" in ended.stdout
+
+
+MOVES = """
+import os
+os.mkdir("elsewhere")
+os.chdir("elsewhere")
+
+import keras
+import numpy as np
+
+inputs = keras.Input((4,))
+model = keras.Model(inputs, {name: keras.layers.Dense(1, name=name)(inputs) for name in ("used", "idle")})
+model.compile("adam", loss={"used": "mse"})
+model.fit(np.ones((8, 4)), {"used": np.ones((8, 1))})
+"""
+
+
+def test_reports_go_to_where_the_command_was_given_wherever_the_script_goes(tmp_path: Path) -> None:
+    written(tmp_path, MOVES)
+    done = run(tmp_path, "--report", "pages", "--format", "json", "--output", "a.json", "train.py")
+    assert done.returncode == 1, done.stderr
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert {"report.html", "report.sarif"} <= {path.name for path in (tmp_path / "pages").iterdir()}
+    (audit,) = json.loads((tmp_path / "a.json").read_text())["audits"]
+    assert audit["findings"][0]["sources"][0]["file"] == "train.py"

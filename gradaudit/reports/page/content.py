@@ -7,7 +7,7 @@ from typing import Any
 
 from gradaudit.graph.groups import common_layer
 from gradaudit.graph.report import Audit, Report
-from gradaudit.graph.verdicts import Block, Finding, Group, Objective, Source, Term
+from gradaudit.graph.verdicts import MEANING, Block, Finding, Group, Objective, Source, Term
 from gradaudit.reports import wording
 from gradaudit.reports.inert import inert, shorten
 from gradaudit.reports.page.boxes import Box
@@ -30,8 +30,7 @@ def page_content(report: Report) -> dict[str, Any]:
         "version": report.tool.get("version", ""),
         "environment": [f"{name} {version}" for name, version in sorted(report.environment.items())],
         "statuses": [
-            [status, wording.MEANING[status], status in wording.QUIET, SIGN[status]]
-            for status in wording.REPORTING_ORDER
+            [status, MEANING[status], status in wording.QUIET, SIGN[status]] for status in wording.REPORTING_ORDER
         ],
         "audits": [_audit(audit) for audit in report.audits],
         "scenarios": _scenarios(report) if len(report.audits) > 1 else None,
@@ -123,7 +122,6 @@ def _term(objective: Objective, term: Term, several: bool) -> dict[str, Any]:
 
 def _group(audit: Audit, group: Group) -> dict[str, Any]:
     cause, finding = group.cause, wording.finding_of(audit, group)
-    paths = set(group.variables)
     return {
         "heading": ", ".join(group.outputs) or group.layer or group.variables[0],
         "status": wording.REPORTING_ORDER.index(group.status),
@@ -136,10 +134,7 @@ def _group(audit: Audit, group: Group) -> dict[str, Any]:
         "why": group.message,
         "fix": group.fix,
         "accepted": [] if finding is None else list(wording.accepted(finding)),
-        # That it has a gradient is what participation-only says; of an opaque path the step raises LookupError.
-        "silence": ""
-        if group.status in ("participation-only", "opaque")
-        else wording.silence(verdict for verdict in audit.variables if verdict.path in paths),
+        "silence": wording.silence_on(audit, group),
         "kind": cause.kind if cause is not None else "",
         "outputs": list(group.outputs),
         "sources": [_source(source) for source in _told(group)],

@@ -121,7 +121,7 @@ function pathSection(variable, group, status) {
   const isDeadEnd = way.length > 0 && way[0].kind !== "objective" && !way.some((step) => step.isBroken);
   const runs = runsOf(way);
   const items = abridged(runs.map((run) => runItem(run, status)));
-  if (isDeadEnd || (!way.length && group)) items.unshift(deadEnd(group, status));
+  if (isDeadEnd || (!way.length && group && !status.isQuiet)) items.unshift(deadEnd(group, status));
   if (!items.length) items.push(element("li", { class: "faint" }, "No path of ops leads from a loss to it."));
   const isHealthy = status.isQuiet || status.name === "participation-only";
   return [element("h3", {}, isHealthy ? "Path from the loss" : "Where the path ends"), element("ol", { class: "way" }, items)];

@@ -13,6 +13,7 @@ from gradaudit.reports.dead_ends import (
     break_of,
     cause_kind,
     is_cut_off,
+    is_read,
     last_parts,
     where_ended,
     why_ended,
@@ -178,7 +179,7 @@ class _Draft:
         by_name = {box.title: box for box in outputs.values()}
         ends: dict[tuple[str, tuple[str, ...]], tuple[Group, dict[Box, None]]] = {}
         for group in self.groups:
-            if group.status in ("untracked", "not-updated", "participation-only"):
+            if is_read(group):
                 continue
             tops = [by_name[name] for name in group.outputs if name in by_name] or self._homes(group)
             tops = [top for top in tops if top not in entered]

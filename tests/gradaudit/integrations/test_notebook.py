@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbconvert.preprocessors import ExecutePreprocessor
 
-import gradaudit
+from gradaudit.reports.notebook import ShownAudit
 from tests.gradaudit.conftest import TOY
 from tests.gradaudit.reports.drawing import drawn_audit, group
 
@@ -27,10 +26,9 @@ def test_an_audit_at_the_end_of_a_cell_shows_its_report(tmp_path: Path) -> None:
 
 
 def test_names_are_inert_in_a_notebook() -> None:
-    assert gradaudit.audit is not None
     name = "<script>alert(1)</script>&\x1b[31m"
     bad = group("disconnected", name, message=name, fix=name)
-    shown = dataclasses.replace(drawn_audit("loss > m/kernel", bad), subject=name)._repr_html_()  # type: ignore[attr-defined]
+    shown = ShownAudit(**vars(drawn_audit("loss > m/kernel", bad, subject=name)))._repr_html_()
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
     assert "\x1b" not in shown

@@ -89,7 +89,7 @@ def drawn_audit(
         scenario=scenario,
         objectives=objectives,
         variables=verdicts,
-        groups=groups,
+        groups=tuple(group for group in groups if group.rule),  # what is connected or frozen is no entry
         findings=findings,
         graph=graph,
         coverage=coverage(objectives, verdicts, {}),

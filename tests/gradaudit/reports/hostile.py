@@ -67,7 +67,7 @@ def _hostile_audit(name: str):
         subject=name,
         scenario=name,
         notes=(name,),
-        findings=(Finding("GA401", "warning", (), name, heading=name, facts=((name, name),)),),
+        findings=(Finding("GA401", "warning", (), name, name, heading=name, facts=((name, name),)),),
     )
     for _, facts in audit.graph.nodes(data=True):
         if facts["kind"] == "op":

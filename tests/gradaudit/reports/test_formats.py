@@ -50,9 +50,9 @@ def hostile(text: str) -> Audit:
     audit = drawn_audit("loss > m/h/kernel", bad, scenario=text, subject=text)
     verdicts = tuple(dataclasses.replace(verdict, path=text) for verdict in audit.variables)
     findings = (
-        Finding("GA101", "error", (text,), f"disconnected variable: {text}", fix=text, sources=(source,)),
-        Finding("GA201", "warning", (), f"term: {text}", heading=text, facts=(("broken", text),)),
-        Finding("GA103", "note", (text,), f"x: {text}", suppressions=(Suppression("config", text, (text,)),)),
+        Finding("GA101", "error", (text,), "disconnected variable", text, group=bad, fix=text, sources=(source,)),
+        Finding("GA201", "warning", (), "term", text, heading=text, facts=(("broken", text),)),
+        Finding("GA103", "note", (text,), "x", text, suppressions=(Suppression("config", text, (text,)),)),
     )
     return dataclasses.replace(audit, variables=verdicts, findings=findings, notes=(text,))
 
@@ -65,7 +65,9 @@ def report() -> Report:
             each.rule,
             "error",
             each.variables,
-            f"disconnected variable: {each.message}",
+            "disconnected variable",
+            each.message,
+            group=each,
             fix=each.fix,
             sources=each.sources,
         )
@@ -173,7 +175,7 @@ def test_sarif_leads_from_the_block_to_where_the_values_end(report: Report) -> N
 
 def test_a_place_in_sarif_is_relative_to_the_folder_or_a_file_address() -> None:
     def uri(file: str) -> dict[str, str]:
-        finding = Finding("GA201", "warning", (), "x: y", sources=(Source(file, 3, "call"),))
+        finding = Finding("GA201", "warning", (), "x", "y", sources=(Source(file, 3, "call"),))
         audit = dataclasses.replace(drawn_audit("loss > m/kernel"), findings=(finding,))
         (run,) = json.loads(FORMATS["sarif"](report_of(audit)))["runs"]
         artifact: dict[str, str] = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
@@ -183,10 +185,51 @@ def test_a_place_in_sarif_is_relative_to_the_folder_or_a_file_address() -> None:
     assert uri("/srv/model.py") == {"uri": f"file:{'/' * 3}srv/model.py"}
 
 
+@pytest.mark.parametrize(
+    ("inside", "workspace", "wanted"),
+    [
+        (".git", None, "python/src/model.py"),
+        ("python/.git", None, "src/model.py"),
+        (".git", "python", "python/src/model.py"),
+        (None, "", "python/src/model.py"),
+        (None, "elsewhere", "model.py"),
+        (None, None, "model.py"),
+    ],
+)
+def test_github_is_told_paths_from_the_root_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str | None, workspace: str | None, wanted: str
+) -> None:
+    (tmp_path / "python" / "src").mkdir(parents=True)
+    for file in ("python/src/model.py", "python/beside.py"):
+        (tmp_path / file).touch()
+    if inside is not None:
+        (tmp_path / inside).write_text("gitdir: elsewhere")
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    if workspace is not None:
+        monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / workspace))
+    monkeypatch.chdir(tmp_path / "python" / "src")
+
+    def told(file: str) -> tuple[str, str]:
+        finding = Finding("GA201", "error", (), "x", "y", sources=(Source(file, 3, "call"),))
+        report = report_of(dataclasses.replace(drawn_audit("loss > m/kernel"), findings=(finding,)))
+        (run,) = json.loads(FORMATS["sarif"](report))["runs"]
+        place = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert ("uriBaseId" in place) == (not place["uri"].startswith("file:"))
+        return FORMATS["github"](report).partition("file=")[2].partition(",")[0], place["uri"]
+
+    assert told("model.py") == (wanted, wanted)
+    assert told("package/gone.py") == ("package/gone.py", "package/gone.py")
+    beside = str(tmp_path / "python" / "beside.py")
+    from_root = wanted.replace("src/model.py", "beside.py")
+    assert told(beside) == ((from_root, from_root) if "/" in wanted else (beside, f"file://{beside}"))
+
+
 def test_what_is_accepted_is_suppressed_in_sarif_and_skipped_in_junit_and_no_annotation() -> None:
     reasons = (Suppression("comment", "comes later", ("m/h/kernel",)),)
     bad = group("disconnected", "m/h/kernel", message="no path", fix="call it")
-    finding = Finding("GA101", "error", bad.variables, "disconnected variable: no path", suppressions=reasons)
+    finding = Finding(
+        "GA101", "error", bad.variables, "disconnected variable", "no path", group=bad, suppressions=reasons
+    )
     audit = dataclasses.replace(drawn_audit("loss > m/g/kernel x> m/h/kernel", bad), findings=(finding,))
     report = report_of(audit)
     ((result,),) = [run["results"] for run in json.loads(FORMATS["sarif"](report))["runs"]]
@@ -208,7 +251,7 @@ def test_junit_counts_a_failure_for_each_variable_that_fails(report: Report) -> 
 
 def test_annotations_stand_at_the_line_and_the_worst_come_first() -> None:
     findings = tuple(
-        Finding("GA201", severity, (), f"term: {severity}", sources=(Source("model.py", 7, "call"),))
+        Finding("GA201", severity, (), "term", severity, sources=(Source("model.py", 7, "call"),))
         for severity in ("note", "error", "warning")
     )
     audit = dataclasses.replace(drawn_audit("loss > m/kernel", scenario="a:b,c"), findings=findings)

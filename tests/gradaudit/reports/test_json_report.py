@@ -58,6 +58,6 @@ def test_the_environment_is_in_one_order_whatever_order_it_came_in():
 
 
 def test_a_lone_surrogate_can_be_encoded():
-    finding = Finding("GA101", "error", (), "bad \ud800 name", "f")
+    finding = Finding("GA101", "error", (), "bad", "bad \ud800 name")
     audit = drawn_audit("loss > (l) > a/kernel", findings=(finding,))
     assert b"\\ud800" in render_json(report_of(audit)).encode("utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import networkx
@@ -65,6 +66,14 @@ def test_an_output_that_no_loss_reads_hangs_on_a_dead_end_above_its_layers():
         "no loss term reads it x pitch_output",
         "pitch_output - pitch",
     }
+
+
+def test_an_entry_for_what_is_frozen_is_no_dead_end():
+    text = "loss > (mel 2.5) > [mel_output] > m/mel/kernel"
+    frozen = group("frozen", "m/backbone/kernel", fix="make it trainable")
+    listed = replace(frozen, rule="GA302", cause=None)
+    assert arrows(sketch(drawn_audit(text, listed))) == arrows(sketch(drawn_audit(text, frozen)))
+    assert not [mark for mark in sketch(drawn_audit(text, listed)).marks if mark.kind == "end"]
 
 
 def test_a_blocking_op_stands_between_what_learns_and_what_does_not():

@@ -121,9 +121,9 @@ def test_the_participation_terms_cover_everything_or_it_lists_what_they_do_not()
 
 
 def test_a_finding_that_is_about_no_group_is_told_too():
-    finding = Finding("GA201", "warning", (), "loss term style reaches no trainable variable", "f")
+    finding = Finding("GA201", "warning", (), "loss term", "style reaches no trainable variable")
     text = render_text(report_of(drawn_audit("loss > (l) > m/head/kernel", findings=(finding,))))
-    assert "loss term style reaches no trainable variable" in text
+    assert "loss term: style reaches no trainable variable" in text
     assert "GA201" in text
 
 

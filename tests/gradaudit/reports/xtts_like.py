@@ -13,6 +13,7 @@ from gradaudit.graph.participation_cost import OptimizerFacts, participation_cos
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Block, Cause, Finding, Group, Objective, Source, Status, Term, Verdict
 from gradaudit.rules import participation_cost
+from gradaudit.rules.catalogue import STATUS_RULES
 
 _MODELS = "xtts/models"
 _WIDTH = 256
@@ -30,6 +31,7 @@ _OUTPUTS = {
     "prosody_energy": "prosody_energy",
     "prosody_speaking_rate": "prosody_speaking_rate",
 }
+_TITLES = {rule.status: rule.title for rule in STATUS_RULES}
 _WEIGHTS = {"mel": 2.5, "stop": 1.0, "duration": 0.1, "pitch": 0.1, "energy": 0.1}
 
 
@@ -216,7 +218,9 @@ def _audit(scenario: str, network: _Network, terms: list[Term], untargeted: Sequ
     for verdict in verdicts:
         network.graph.nodes[verdict.path]["status"] = verdict.status
     findings = [
-        Finding(group.rule, "warning" if patched else "error", group.variables, group.message, "0" * 16)
+        Finding(
+            group.rule, "warning" if patched else "error", group.variables, _TITLES[status], group.message, group=group
+        )
         for group in groups
     ]
     objectives = (Objective("loss", tuple(terms), Source("xtts/models/xtts.py", 201, "train_step")),)
