@@ -45,6 +45,11 @@ PARTICIPATION_SCOPES = ("gradient_participation",)
 
 _NOTHING_TO_TRAIN = "The step has no trainable variables: is every layer frozen, or the model without weights?"
 
+_APPLIED_LATER = (
+    "this round applies no gradient. The code around it says that it applies some, so all count as applied in a later "
+    "round."
+)
+
 _Progress = Callable[[str], None]
 
 
@@ -142,6 +147,7 @@ def audit_built(
     *,
     weightless: bool,
     verify: bool = False,
+    updates_later: Callable[[], bool] = bool,
     notes: Callable[[], Sequence[str]] = tuple,
     progress: _Progress | None = None,
 ) -> Audit:
@@ -152,6 +158,8 @@ def audit_built(
         made: what was noted while it was built.
         weightless: whether its weights take no memory.
         verify: also ask TensorFlow's own tape, and compare.
+        updates_later: tells, once the step is traced, whether the code around it says that it updates, in this round of
+            a loop or in another: if this one applies no gradient, all count as applied.
         notes: gives the remarks for the report, once the step is traced.
         progress: called with the name of each phase as it begins.
 
@@ -170,6 +178,7 @@ def audit_built(
         contracts=(),
         progress=progress,
         notes=(),
+        updates_later=updates_later,
     )
     result = attempt.run_built(subject, made, weightless=weightless)
     return replace(result, notes=(*notes(), *result.notes))
@@ -217,6 +226,8 @@ class _Analysed:
     judgement: Judgement
     facts: Sequence[VariableFacts]
     verdicts: Sequence[Verdict]
+    applies_none: bool
+    """Whether it applies no gradient, and another round of its loop is taken to."""
 
     def contract_check(self) -> ContractCheck:
         """What holds contracts against it."""
@@ -255,6 +266,7 @@ class _Attempt:
     contracts: tuple[Contract, ...]
     progress: _Progress | None
     notes: tuple[str, ...]
+    updates_later: Callable[[], bool] = bool
     seconds: dict[str, float] = field(default_factory=dict)
 
     def measured(self, audit: Audit, make_subject: Callable[[], Subject], steps: int) -> Audit:
@@ -343,10 +355,16 @@ class _Attempt:
         calls = opening.without_thrown_away(calls)
         objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
         updated = updated_variables(opening, trace.updates)
+        is_empty = not trace.updates.optimizers and not updated & opening.asked_handles()
+        applies_none = is_empty and self.updates_later()
+        if applies_none:
+            updated |= opening.asked_handles()
         facts = _facts(_listed(universe, opening, objectives), opening, updated)
+        judgement = Judgement(opening.graph, objectives)
+        if universe is None:
+            facts = [fact for fact in facts if not _holds_gradients(fact, objectives, judgement)]
         if not any(variable.trainable for variable in facts):
             raise TraceError(_NOTHING_TO_TRAIN)
-        judgement = Judgement(opening.graph, objectives)
         if subject.model is not None and subject.variables is None:
             listed = {fact.node for fact in facts}
             others = _facts(_trainable(opening), opening, updated)
@@ -354,7 +372,7 @@ class _Attempt:
         verdicts = tuple(judgement.verdict(variable) for variable in facts)
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
-        return _Analysed(trace, opening, calls, objectives, judgement, facts, verdicts)
+        return _Analysed(trace, opening, calls, objectives, judgement, facts, verdicts, applies_none)
 
     def _audit(self, subject: Subject, step: _Analysed, made: Made, weightless: bool) -> Audit:
         """All that the report tells of an analysed step."""
@@ -393,6 +411,7 @@ class _Attempt:
             notes=(
                 *self.notes,
                 *_notes(subject, trace, step.facts, step.objectives),
+                *([_APPLIED_LATER] if step.applies_none else ()),
                 *(_verification(step.calls) if self.verify else ()),
             ),
             weights_allocated=not weightless,
@@ -528,6 +547,12 @@ def _facts(variables: Sequence[KnownVariable], opening: Opening, updated: set[in
         )
         for variable in dict.fromkeys(variables)
     ]
+
+
+def _holds_gradients(fact: VariableFacts, objectives: Sequence[ObjectiveFacts], judgement: Judgement) -> bool:
+    """Whether a variable keeps gradients for later, and is not itself to learn, though it is not said of it."""
+    is_asked = any(fact.node in objective.asked for objective in objectives)
+    return fact.applied and not is_asked and not judgement.is_untracked(fact)
 
 
 def _universe(subject: Subject) -> Sequence[Any] | None:
