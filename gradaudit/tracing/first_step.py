@@ -168,11 +168,9 @@ class StepWatch:
 
     def _fit(self, original: Callable[..., Any], model: Any, *arguments: Any, **options: Any) -> Any:
         self._refuse_inside_a_step("fit")
-        model._assert_compile_called("fit")
-        given = inspect.signature(original).bind(model, *arguments, **options)
-        given.apply_defaults()
         with self._paused(), user_errors("fit cannot begin", SubjectError):
-            of_an_epoch = {name: given.arguments[name] for name in _OF_AN_EPOCH}
+            given = _given(original, model, arguments, options)
+            of_an_epoch = {name: given[name] for name in _OF_AN_EPOCH}
             epoch = EpochIterator(**of_an_epoch, steps_per_execution=model.steps_per_execution)
             batch = tf.nest.map_structure(_of_one_replica, epoch.data_adapter.get_tf_dataset().element_spec)
         self._reach(FirstStep("fit", running_line(sys._getframe(1)), model=model, batch=batch))
@@ -180,13 +178,12 @@ class StepWatch:
 
     def _train_on_batch(self, original: Callable[..., Any], model: Any, *arguments: Any, **options: Any) -> Any:
         self._refuse_inside_a_step("train_on_batch")
-        model._assert_compile_called("train_on_batch")
-        given = inspect.signature(original).bind(model, *arguments, **options)
-        given.apply_defaults()
-        x, y, weights, by_class = (given.arguments[name] for name in ("x", "y", "sample_weight", "class_weight"))
-        if by_class is not None:
-            weights = data_adapter_utils.class_weight_to_sample_weights(y, by_class)
-        batch = tf.nest.map_structure(_described, data_adapter_utils.pack_x_y_sample_weight(x, y, weights))
+        with self._paused(), user_errors("train_on_batch cannot begin", SubjectError):
+            given = _given(original, model, arguments, options)
+            x, y, weights, by_class = (given[name] for name in ("x", "y", "sample_weight", "class_weight"))
+            if by_class is not None:
+                weights = data_adapter_utils.class_weight_to_sample_weights(y, by_class)
+            batch = tf.nest.map_structure(_described, data_adapter_utils.pack_x_y_sample_weight(x, y, weights))
         self._reach(FirstStep("train_on_batch", running_line(sys._getframe(1)), model=model, batch=batch))
         return None
 
@@ -322,6 +319,14 @@ class StepWatch:
         if loose is not None:
             self._attempted[line] = _of_statements(loose, frame)
             self._reach(replace(self._attempted[line], is_certain=False))
+
+
+def _given(method: Callable[..., Any], model: Any, arguments: Any, options: Any) -> dict[str, Any]:
+    """What a training method of a compiled model is given, by name."""
+    model._assert_compile_called(method.__name__)
+    given = inspect.signature(method).bind(model, *arguments, **options)
+    given.apply_defaults()
+    return given.arguments
 
 
 @contextmanager

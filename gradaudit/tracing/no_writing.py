@@ -27,7 +27,7 @@ _WRITERS: tuple[tuple[Any, str], ...] = (
 
 def write_out() -> None:
     """Write out what is buffered in all files that are open, as the end of a process does."""
-    files = [each for each in gc.get_objects() if isinstance(each, io.IOBase)]
+    files = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]  # objects may lie of their class
     # Texts go by way of the bytes below them, which are flushed with them.
     for file in sorted(files, key=lambda each: isinstance(each, io.RawIOBase | io.BufferedIOBase)):
         with contextlib.suppress(Exception):  # closed, or its reader is gone: nobody is left to be told

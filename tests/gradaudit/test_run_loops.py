@@ -133,6 +133,24 @@ def test_no_except_of_a_step_lets_it_run_and_what_was_written_before_it_is_kept(
     assert (tmp_path / "log.txt").read_text("utf-8") == "before"
 
 
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("model.fit(np.ones((8, 4)), np.ones((8, 1)))", "fit cannot begin: ValueError"),
+        ("model.compile('sgd', 'mse'); model.fit(np.ones((8, 4)), np.ones((7, 1)))", "fit cannot begin: ValueError"),
+    ],
+    ids=["not compiled", "too few labels"],
+)
+def test_a_call_that_keras_would_refuse_ends_the_run(call: str, told: str, tmp_path: Path) -> None:
+    done = run(
+        tmp_path, str(written(tmp_path, f"{MODEL}\ntry:\n    {call}\nexcept ValueError:\n    train(tf.ones((2, 4)))"))
+    )
+
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "defect" not in done.stderr
+
+
 FAILING_HOOK = """
 import sys
 from gradaudit.cli import main
