@@ -289,8 +289,11 @@ class StepWatch:
         if self._function is not None:
             self._has_asked = True
             raise _GradientAsked
+        line = running_line(sys._getframe(2))
         if not context.executing_eagerly():
-            self._lose(_traced_by_itself(running_line(sys._getframe(2))))
+            self._lose(_not_followed(line, "is traced in a graph of its own"))
+        if not self._attempted:
+            self._lose(_not_followed(line, "has no source that could be read, or is an async function"))
         for step in list(self._attempted.values())[-1:]:
             self._reach(step)
 
@@ -339,11 +342,11 @@ def _outside_of_strategies() -> Iterator[None]:
         distribute_lib._pop_per_thread_mode()
 
 
-def _traced_by_itself(line: Source | None) -> TraceError:
-    """What ends the run before what is being traced can be run."""
+def _not_followed(line: Source | None, reason: str) -> TraceError:
+    """What ends the run before something trains that no step can be made of."""
     return TraceError(
-        f"What trains at {line} is traced in a graph of its own, and could not be stopped once that runs. Audit it "
-        "with a subject: gradaudit trace path/to/file.py:callable"
+        f"What trains at {line or 'code without a file'} {reason}, and would run: audit it with a subject, as in "
+        "gradaudit trace path/to/file.py:callable."
     )
 
 

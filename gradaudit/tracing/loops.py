@@ -221,7 +221,7 @@ def _all_blocks(frame: FrameType | None) -> list[list[_Block]]:
 def _blocks(frame: FrameType) -> list[_Block]:
     written = definition(frame.f_code)
     found = []
-    owner = None if written is None else written.node
+    owner = None if written is None or isinstance(written.node, ast.AsyncFunctionDef) else written.node
     while written is not None and owner is not None:
         block, owner = _descended(frame, written, owner)
         if block is not None:

@@ -35,7 +35,7 @@ class Written:
 
     def mentions(self, words: frozenset[str]) -> bool:
         """Whether it names one of `words`, by itself or by way of functions of the user's."""
-        return any(_word(part) in words for each in self._reached() for part in _parts(each.node))
+        return any(word in words for each in self._reached() for word in _words(each.node))
 
     def may_update(self) -> bool:
         """Whether it says that it updates, now or in a later round: what is assigned to each time is a counter."""
@@ -57,6 +57,15 @@ class Written:
                     if id(found.node) not in seen:
                         seen.add(id(found.node))
                         waiting.append(found)
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    """The attributes that are named and the functions that are called: `gradients` alone may be a list of them."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute):
+            yield part.attr
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
+            yield part.func.id
 
 
 def _parts(node: ast.AST) -> Iterator[ast.Name | ast.Attribute]:

@@ -321,11 +321,32 @@ print("REAL")
 """
 
 
-def test_what_trains_in_a_graph_of_its_own_is_refused_before_it_runs(tmp_path: Path) -> None:
-    ended = run(tmp_path, str(written(tmp_path, GRAPH)))
+WITHOUT_SOURCE = """
+import threading
+
+text = '''
+import tensorflow as tf
+weight = tf.Variable(1.0)
+with tf.GradientTape() as tape:
+    loss = weight * weight
+weight.assign_sub(tape.gradient(loss, weight))
+print("REAL")
+'''
+thread = threading.Thread(target=exec, args=(text,))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(GRAPH, "train.py:6 is traced in a graph of its own"), (WITHOUT_SOURCE, "has no source that could be read")],
+)
+def test_what_trains_and_cannot_be_followed_is_refused_before_it_runs(text: str, told: str, tmp_path: Path) -> None:
+    ended = run(tmp_path, str(written(tmp_path, text)))
 
     assert ended.returncode == 2
-    assert "train.py:6 is traced in a graph of its own" in ended.stderr
+    assert told in ended.stderr
     assert "REAL" not in ended.stderr
 
 
