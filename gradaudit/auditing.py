@@ -46,6 +46,11 @@ PARTICIPATION_SCOPES = ("gradient_participation",)
 
 _NOTHING_TO_TRAIN = "The step has no trainable variables: is every layer frozen, or the model without weights?"
 
+_APPLIED_LATER = (
+    "this round applies no gradient. The code around it says that it applies some, so all count as applied in a later "
+    "round."
+)
+
 _Progress = Callable[[str], None]
 
 
@@ -146,6 +151,7 @@ def audit_built(
     participation_scopes: Sequence[str] = PARTICIPATION_SCOPES,
     verify: bool = False,
     contracts: Sequence[Contract] = (),
+    updates_later: Callable[[], bool] = bool,
     notes: Callable[[], Sequence[str]] = tuple,
     progress: _Progress | None = None,
 ) -> Audit:
@@ -158,6 +164,8 @@ def audit_built(
         participation_scopes: name scopes of loss terms that exist only so that a gradient exists.
         verify: also ask TensorFlow's own tape, and compare.
         contracts: what the project says of its training.
+        updates_later: tells, once the step is traced, whether the code around it says that it updates, in this round of
+            a loop or in another: if this one applies no gradient, all count as applied.
         notes: gives the remarks for the report, once the step is traced.
         progress: called with the name of each phase as it begins.
 
@@ -176,6 +184,7 @@ def audit_built(
         contracts=tuple(contracts),
         progress=progress,
         notes=(),
+        updates_later=updates_later,
     )
     result = attempt.run_built(subject, made, weightless=weightless)
     return replace(result, notes=(*notes(), *result.notes))
@@ -223,6 +232,8 @@ class _Analysed:
     judgement: Judgement
     facts: Sequence[VariableFacts]
     verdicts: Sequence[Verdict]
+    applies_none: bool
+    """Whether it applies no gradient, and another round of its loop is taken to."""
 
     def contract_check(self) -> ContractCheck:
         """What holds contracts against it."""
@@ -261,6 +272,7 @@ class _Attempt:
     contracts: tuple[Contract, ...]
     progress: _Progress | None
     notes: tuple[str, ...]
+    updates_later: Callable[[], bool] = bool
     seconds: dict[str, float] = field(default_factory=dict)
 
     def measured(self, audit: Audit, make_subject: Callable[[], Subject], steps: int) -> Audit:
@@ -349,10 +361,16 @@ class _Attempt:
         calls = opening.without_thrown_away(calls)
         objectives = [self._objective(opening, call, position) for position, call in enumerate(calls)]
         updated = updated_variables(opening, trace.updates)
+        is_empty = not trace.updates.optimizers and not updated & opening.asked_handles()
+        applies_none = is_empty and self.updates_later()
+        if applies_none:
+            updated |= opening.asked_handles()
         facts = _facts(_listed(universe, opening, objectives), opening, updated)
+        judgement = Judgement(opening.graph, objectives)
+        if universe is None:
+            facts = [fact for fact in facts if not _holds_gradients(fact, objectives, judgement)]
         if not any(variable.trainable for variable in facts):
             raise TraceError(_NOTHING_TO_TRAIN)
-        judgement = Judgement(opening.graph, objectives)
         if subject.model is not None and subject.variables is None:
             listed = {fact.node for fact in facts}
             others = _facts(_trainable(opening), opening, updated)
@@ -360,7 +378,7 @@ class _Attempt:
         verdicts = tuple(judgement.verdict(variable) for variable in facts)
         for variable, verdict in zip(facts, verdicts, strict=True):
             opening.graph.facts(variable.node)["status"] = verdict.status
-        return _Analysed(trace, opening, calls, objectives, judgement, facts, verdicts)
+        return _Analysed(trace, opening, calls, objectives, judgement, facts, verdicts, applies_none)
 
     def _audit(self, subject: Subject, step: _Analysed, made: Made, weightless: bool) -> Audit:
         """All that the report tells of an analysed step."""
@@ -399,6 +417,7 @@ class _Attempt:
             notes=(
                 *self.notes,
                 *_notes(subject, trace, step.facts, step.objectives),
+                *([_APPLIED_LATER] if step.applies_none else ()),
                 *(_verification(step.calls) if self.verify else ()),
             ),
             weights_allocated=not weightless,
@@ -534,6 +553,12 @@ def _facts(variables: Sequence[KnownVariable], opening: Opening, updated: set[in
         )
         for variable in dict.fromkeys(variables)
     ]
+
+
+def _holds_gradients(fact: VariableFacts, objectives: Sequence[ObjectiveFacts], judgement: Judgement) -> bool:
+    """Whether a variable keeps gradients for later, and is not itself to learn, though it is not said of it."""
+    is_asked = any(fact.node in objective.asked for objective in objectives)
+    return fact.applied and not is_asked and not judgement.is_untracked(fact)
 
 
 def _universe(subject: Subject) -> Sequence[Any] | None:

@@ -15,6 +15,8 @@ from gradaudit.errors import ConfigError
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _FATAL_ONLY = "3"
+TENSORFLOW = "tensorflow"
+"""The backend of Keras that is audited."""
 
 
 def require_tensorflow() -> None:
@@ -29,10 +31,29 @@ def require_tensorflow() -> None:
             'install it with "pip install gradaudit[cpu]" or "pip install gradaudit[gpu]".'
         )
     backend, said_by = _keras_backend()
-    if backend != "tensorflow":
+    if backend != TENSORFLOW:
         raise ConfigError(
             f"Keras is told to use {backend!r} by {said_by}, and gradaudit audits steps that run on TensorFlow: "
             "set KERAS_BACKEND=tensorflow."
+        )
+
+
+def require_backend_of_script(script: Path | str, chosen: str | None = None) -> None:
+    """Refuse to audit, on TensorFlow, a script that wants another backend of Keras than it was started with.
+
+    Args:
+        script: the script, for the message.
+        chosen: the backend that it asks Keras for; None for that of the environment, which it may have changed.
+
+    Raises:
+        ConfigError: it wants another backend than TensorFlow.
+    """
+    backend = chosen or _keras_backend()[0]
+    if backend != TENSORFLOW:
+        raise ConfigError(
+            f"{script} tells Keras to use {backend!r}, and gradaudit audits steps that run on TensorFlow. If it "
+            'runs on TensorFlow too, let it leave the choice open, as os.environ.setdefault("KERAS_BACKEND", …) does, '
+            "and set KERAS_BACKEND=tensorflow."
         )
 
 
@@ -90,7 +111,7 @@ def _keras_backend() -> tuple[str, str]:
         return os.environ["KERAS_BACKEND"], "the environment variable KERAS_BACKEND"
     file = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()) / "keras.json"
     try:
-        backend = json.loads(file.read_text(encoding="utf-8")).get("backend", "tensorflow")
+        backend = json.loads(file.read_text(encoding="utf-8")).get("backend", TENSORFLOW)
     except (OSError, ValueError, AttributeError):  # Keras, too, goes on without a file that it cannot read
-        backend = "tensorflow"
+        backend = TENSORFLOW
     return str(backend), str(file)

@@ -7,16 +7,20 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradaudit.auditing import PARTICIPATION_SCOPES, audit_built
+from gradaudit.environment import require_backend_of_script
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.graph.contracts import Contract
 from gradaudit.subject import Subject
+from gradaudit.tracing.asked_values import NoValueError
 from gradaudit.tracing.first_step import FirstStep, StepWatch
 from gradaudit.tracing.making import watched_making
-from gradaudit.tracing.no_writing import WritesError, refuse_writing
+from gradaudit.tracing.no_writing import WritesError, refuse_writing, write_out
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.weights import Deferred, weights_on_demand
 from gradaudit.user_code import files_named_from_here, is_users, own_error, raising_line, said
@@ -58,18 +62,21 @@ def run_script(
     with files_named_from_here(), watched_making() as made, weights_on_demand() as deferred, Patches() as patches:
 
         def reached(step: FirstStep) -> None:
+            require_backend_of_script(script)
+            write_out()
             conclusion = _conclusion(
                 step,
                 script,
                 deferred,
                 watch,
-                lambda subject, notes: audit_built(
+                lambda subject, updates_later, notes: audit_built(
                     subject,
                     made,
                     weightless=not deferred.given,
                     participation_scopes=participation_scopes,
                     verify=verify,
                     contracts=contracts,
+                    updates_later=updates_later,
                     notes=notes,
                     progress=progress,
                 ),
@@ -77,10 +84,14 @@ def run_script(
             if conclusion is not None:
                 conclude(conclusion)
 
-        watch = StepWatch(reached, conclude)
+        def lost(error: Exception) -> None:
+            write_out()
+            conclude(error)
+
+        watch = StepWatch(reached, lost, partial(require_backend_of_script, script))
         watch.install(patches)
         progress("script")
-        with _errors_of(script), _as_started_by_python(script, arguments, places):
+        with _backend_of(script), _errors_of(script), _as_started_by_python(script, arguments, places):
             if isinstance(script, str):
                 runpy.run_module(script, run_name="__main__", alter_sys=True)
             else:
@@ -99,22 +110,35 @@ def _conclusion(
     script: Path | str,
     deferred: Deferred,
     watch: StepWatch,
-    audit_of: Callable[[Subject, Callable[[], Sequence[str]]], Audit],
+    audit_of: Callable[[Subject, Callable[[], bool], Callable[[], Sequence[str]]], Audit],
 ) -> Audit | Exception | None:
     """The audit of a step, or why there is none; None where it is no train step, as far as can be seen from here."""
     followed = _Followed(step.step)
 
+    def plain() -> Audit | Exception | None:
+        plainly = replace(step, step=step.plainly, plainly=None, followed=())
+        return _conclusion(plainly, script, deferred, watch, audit_of)
+
     def notes() -> Iterator[str]:
         yield f"audited is the first step that {script} reaches, {_place(step)}. What comes after it was not run."
         yield from _remarks(deferred, watch)
+        if step.followed:
+            lines = ", ".join(map(str, step.followed))
+            yield f"the branches at line {lines} train, and are followed whether or not this round takes them."
         if followed.error is not None:
             yield f"the step was followed until it fails ({said(followed.error)}): later losses are not seen."
 
     try:
-        audit = audit_of(_subject(step, followed), lambda: list(notes()))
+        audit = audit_of(
+            _subject(step, followed), lambda: step.updates_later and followed.error is None, lambda: list(notes())
+        )
+        if step.plainly is not None and followed.fails:
+            return plain()
         if followed.error is not None and audit.count("not-updated"):
             raise TraceError("It fails between a gradient and its update.")
     except TraceError as error:
+        if step.plainly is not None:
+            return plain()
         conclusion = error if followed.error is None else TraceError(_untraceable(followed.error))
         return conclusion if step.is_certain else None
     except KeyboardInterrupt:
@@ -131,6 +155,11 @@ class _Followed:
         self._step = step
         self.error: Exception | None = None
 
+    @property
+    def fails(self) -> bool:
+        """Whether it failed for a reason of its own."""
+        return self.error is not None and not isinstance(self.error, WritesError)
+
     def __call__(self, *inputs: Any) -> Any:
         self.error = None
         try:
@@ -138,7 +167,7 @@ class _Followed:
                 refuse_writing(patches)
                 return None if self._step is None else self._step(*inputs)
         except Exception as error:
-            if own_error(error) is not None and not isinstance(error, WritesError):
+            if own_error(error) is not None and not isinstance(error, (WritesError, NoValueError)):
                 raise
             self.error = error
             return None
@@ -165,7 +194,10 @@ def _remarks(deferred: Deferred, watch: StepWatch) -> Iterator[str]:
 
 
 def _untraceable(error: Exception) -> str:
-    return f'The step cannot be traced: {said(error)}. See docs/limitations.md, "What run cannot see".'
+    return (
+        f"The step cannot be traced: {said(error).removesuffix('.')}. Audit it with a subject, as gradaudit init "
+        'writes it, or see docs/limitations.md, "What run cannot see".'
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- the script
@@ -195,6 +227,15 @@ def _errors_of(script: Path | str) -> Iterator[None]:
         raise SubjectError(f"{before}, with exit status {_status(error)}{where}.") from error
     except Exception as error:
         raise SubjectError("\n".join([f"{before}: {said(error)}", *_way(error)])) from error
+
+
+@contextmanager
+def _backend_of(script: Path | str) -> Iterator[None]:
+    """However a script ends: if it wants another backend, that is why."""
+    try:
+        yield
+    finally:
+        require_backend_of_script(script)
 
 
 def _status(error: SystemExit) -> str:

@@ -30,6 +30,8 @@ _TAIL_OF_THE_RUNTIMES = re.compile(
 )
 _named_from: list[Path] = []
 _FRAME_OF_THE_RUNTIMES = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+AUTOGRAPH = "__autograph_generated_file"
+"""How the temporary files are called in which AutoGraph keeps what it made of the user's code."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -37,7 +39,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def is_framework(file: str) -> bool:
     """Whether a file is TensorFlow's, Keras's, Python's or gradaudit's own, or no file at all."""
     paths = sysconfig.get_paths()
-    if file.startswith(("<", _OUR_FOLDER, *_framework_folders())):
+    if AUTOGRAPH in file or file.startswith(("<", _OUR_FOLDER, *_framework_folders())):
         return True
     is_library = file.startswith((paths["purelib"], paths["platlib"]))
     return file.startswith((paths["stdlib"], paths["platstdlib"])) and not is_library

@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager.lift_to_graph import lift_to_graph
+from tensorflow.python.eager.lift_to_graph import UnliftableError, lift_to_graph
 from tensorflow.python.framework import ops
 
 from gradaudit.tracing.patches import Patches
-from gradaudit.user_code import is_users
+from gradaudit.user_code import AUTOGRAPH, is_users
+
+
+class NoValueError(Exception):
+    """Python asks a tensor for its value that has none before the step is run."""
 
 
 @contextmanager
@@ -55,7 +59,8 @@ def _is_asked_by_user() -> bool:
     frame = sys._getframe(2)
     while frame.f_back is not None and (frame.f_globals.get("__name__") or "").startswith("numpy"):
         frame = frame.f_back
-    return is_users(frame.f_code.co_filename)
+    file = frame.f_code.co_filename
+    return is_users(file) or AUTOGRAPH in file
 
 
 def _computed(tensor: Any) -> Any:
@@ -63,7 +68,12 @@ def _computed(tensor: Any) -> Any:
 
     def compute() -> Any:
         inputs = tensor.graph.internal_captures
-        return lift_to_graph([tensor], ops.get_default_graph(), sources=inputs, handle_captures=True)[tensor]
+        try:
+            return lift_to_graph([tensor], ops.get_default_graph(), sources=inputs, handle_captures=True)[tensor]
+        except UnliftableError:
+            raise NoValueError(
+                "the loop asks for a number that depends on a gradient, and a step that is not run has none"
+            ) from None
 
     with tf.init_scope():
         return tf.function(compute, autograph=False)().numpy()

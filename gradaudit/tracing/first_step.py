@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import FrameType
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 from keras.src.layers.layer import Layer
 from keras.src.trainers.data_adapters import data_adapter_utils
 from keras.src.trainers.epoch_iterator import EpochIterator
+from tensorflow.python.distribute import distribute_lib
 from tensorflow.python.eager import backprop, context, record
-from tensorflow.python.eager.polymorphic_function import polymorphic_function
+from tensorflow.python.eager.polymorphic_function import concrete_function, polymorphic_function
 from tensorflow.python.framework import composite_tensor, func_graph
 from tensorflow.python.ops import gradients_util
 
-from gradaudit.errors import TraceError
+from gradaudit.errors import SubjectError, TraceError
 from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.lines import running_line
-from gradaudit.tracing.loops import LooseStep, is_data, loose_step
+from gradaudit.tracing.loops import LooseStep, differentiates, is_data, loose_step, may_update
 from gradaudit.tracing.patches import Patches
+from gradaudit.tracing.variable_kinds import is_variable
+from gradaudit.user_code import is_framework, user_errors
 
 _OF_AN_EPOCH = ("x", "y", "sample_weight", "batch_size", "steps_per_epoch", "shuffle", "class_weight")
 
@@ -41,6 +48,9 @@ class FirstStep:
         step: anything else that trains, to be called with `inputs`.
         name: what the report calls the step; None for the model's name.
         is_certain: whether it trains. What is about to record for a gradient may be no train step.
+        updates_later: whether it is known to update in some round, though perhaps not in the present one.
+        plainly: what to call in place of `step` where that fails, which follows branches that the round does not take.
+        followed: the lines of those branches.
     """
 
     what: str
@@ -51,39 +61,83 @@ class FirstStep:
     inputs: tuple[Any, ...] = ()
     name: str | None = None
     is_certain: bool = True
+    updates_later: bool = False
+    plainly: Callable[..., Any] | None = None
+    followed: tuple[int, ...] = ()
 
 
 class _GradientAsked(BaseException):
-    """The function that is being traced asks for the gradient of a variable: it trains. No `except` may stop this."""
+    """The function that is being traced asks for the gradient of a variable: it trains."""
+
+
+_ASKED = object()
 
 
 @dataclass
 class StepWatch:
     """Hands the first train step to `reached` before it runs; where that returns, the script goes on.
 
-    `lost` gets the error where something trains that cannot be stopped before it runs.
+    `lost` gets the error where something trains that cannot be stopped before it runs, or where the watch itself fails:
+    it is not to return. `other_backend` is told of a backend that the script chooses for Keras.
     """
 
     reached: Callable[[FirstStep], None]
     lost: Callable[[Exception], None]
+    other_backend: Callable[[str], None]
     zeros: list[Source] = field(default_factory=list)
     """The lines that call a model which that builds: it is traced, and its outputs are zeros."""
     _is_pausing: bool = False
     _function: Any = None
+    """What is being traced because the script calls it."""
+    _has_asked: bool = False
+    """Whether that asked for the gradient of a variable. It may have an `except:` of its own around that."""
     _calls: int = 0
     _attempted: dict[Source | None, FirstStep] = field(default_factory=dict)
     """By line, what was about to record for a gradient and could not be audited."""
 
     def install(self, patches: Patches) -> None:
         """Watch every way to train."""
-        patches.wrap(TensorFlowTrainer, "fit", self._fit)
-        patches.wrap(TensorFlowTrainer, "train_on_batch", self._train_on_batch)
-        patches.wrap(polymorphic_function.Function, "__call__", self._call_function)
-        patches.wrap(backprop.GradientTape, "_push_tape", self._start_tape)
+
+        def watch(owner: Any, name: str, hook: Callable[..., Any]) -> None:
+            patches.wrap(owner, name, self._guarded(hook))
+
+        watch(TensorFlowTrainer, "fit", self._fit)
+        watch(TensorFlowTrainer, "train_on_batch", self._train_on_batch)
+        watch(polymorphic_function.Function, "__call__", self._call_function)
+        watch(polymorphic_function.Function, "get_concrete_function", self._concrete_function)
+        watch(concrete_function.ConcreteFunction, "_call_flat", self._run_function)
+        watch(distribute_lib.StrategyBase, "run", self._run_on_replicas)
+        watch(backprop.GradientTape, "_push_tape", self._start_tape)
         for name in ("gradient", "jacobian", "batch_jacobian"):
-            patches.wrap(backprop.GradientTape, name, self._ask_tape)
-        patches.wrap(gradients_util, "_GradientsHelper", self._ask_symbolically)
-        patches.wrap(Layer, "__call__", self._call_layer)
+            watch(backprop.GradientTape, name, self._ask_tape)
+        watch(gradients_util, "_GradientsHelper", self._ask_symbolically)
+        watch(Layer, "__call__", self._call_layer)
+        watch(keras.config, "set_backend", self._set_backend)
+
+    def _guarded(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """A hook out of which no error comes that the script would not meet without it."""
+
+        def guarded(original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+            if self._is_pausing:
+                return hook(original, *arguments, **options)
+            usual: list[BaseException] = []
+
+            @functools.wraps(original)
+            def called(*arguments: Any, **options: Any) -> Any:
+                try:
+                    return original(*arguments, **options)
+                except BaseException as error:
+                    usual.append(error)
+                    raise
+
+            try:
+                return hook(called, *arguments, **options)
+            except Exception as error:
+                if not any(error is each for each in usual):
+                    self._lose(error)
+                raise
+
+        return guarded
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
@@ -95,18 +149,28 @@ class StepWatch:
             self._is_pausing = before
 
     def _reach(self, step: FirstStep) -> None:
-        with self._paused():
+        with self._paused(), _outside_of_strategies():
             self.reached(step)
+
+    def _lose(self, error: Exception) -> None:
+        with self._paused():
+            self.lost(error)
+
+    def _is_of_script(self) -> bool:
+        """Whether it is the script that runs, and nothing that is being traced."""
+        return not self._is_pausing and self._function is None and bool(context.executing_eagerly())
+
+    def _set_backend(self, original: Callable[..., None], backend: str) -> None:
+        """Leave TensorFlow where it is, which Keras would import once more."""
+        self.other_backend(backend)
 
     # ------------------------------------------------------------------------------------------------------------ Keras
 
     def _fit(self, original: Callable[..., Any], model: Any, *arguments: Any, **options: Any) -> Any:
         self._refuse_inside_a_step("fit")
-        model._assert_compile_called("fit")
-        given = inspect.signature(original).bind(model, *arguments, **options)
-        given.apply_defaults()
-        with self._paused():
-            of_an_epoch = {name: given.arguments[name] for name in _OF_AN_EPOCH}
+        with self._paused(), user_errors("fit cannot begin", SubjectError):
+            given = _given(original, model, arguments, options)
+            of_an_epoch = {name: given[name] for name in _OF_AN_EPOCH}
             epoch = EpochIterator(**of_an_epoch, steps_per_execution=model.steps_per_execution)
             batch = tf.nest.map_structure(_of_one_replica, epoch.data_adapter.get_tf_dataset().element_spec)
         self._reach(FirstStep("fit", running_line(sys._getframe(1)), model=model, batch=batch))
@@ -114,13 +178,12 @@ class StepWatch:
 
     def _train_on_batch(self, original: Callable[..., Any], model: Any, *arguments: Any, **options: Any) -> Any:
         self._refuse_inside_a_step("train_on_batch")
-        model._assert_compile_called("train_on_batch")
-        given = inspect.signature(original).bind(model, *arguments, **options)
-        given.apply_defaults()
-        x, y, weights, by_class = (given.arguments[name] for name in ("x", "y", "sample_weight", "class_weight"))
-        if by_class is not None:
-            weights = data_adapter_utils.class_weight_to_sample_weights(y, by_class)
-        batch = tf.nest.map_structure(_described, data_adapter_utils.pack_x_y_sample_weight(x, y, weights))
+        with self._paused(), user_errors("train_on_batch cannot begin", SubjectError):
+            given = _given(original, model, arguments, options)
+            x, y, weights, by_class = (given[name] for name in ("x", "y", "sample_weight", "class_weight"))
+            if by_class is not None:
+                weights = data_adapter_utils.class_weight_to_sample_weights(y, by_class)
+            batch = tf.nest.map_structure(_described, data_adapter_utils.pack_x_y_sample_weight(x, y, weights))
         self._reach(FirstStep("train_on_batch", running_line(sys._getframe(1)), model=model, batch=batch))
         return None
 
@@ -165,24 +228,48 @@ class StepWatch:
     # -------------------------------------------------------------------------------------------------------- functions
 
     def _call_function(self, original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
-        if self._is_pausing or self._function is not None or not context.executing_eagerly():
-            return original(function, *arguments, **options)
-        self._function = function
-        try:
-            return original(function, *arguments, **options)
-        except _GradientAsked:
-            pass
-        finally:
-            self._function = None
+        return self._called(function, partial(original, function), function, arguments, options)
+
+    def _called(
+        self, function: Any, original: Callable[..., Any], step: Callable[..., Any], arguments: Any, options: Any
+    ) -> Any:
+        """What `original` returns that calls `function`, unless that trains: `step` is the same for the audit."""
+        if not self._is_of_script():
+            return original(*arguments, **options)
+        outputs = self._until_gradient(function, partial(original, *arguments, **options))
+        if outputs is not _ASKED:
+            return outputs
         frame = sys._getframe(1)
         loose = loose_step(frame)
-        line = running_line(frame)
-        name = str(getattr(function.python_function, "__name__", "step"))
         if loose is not None and loose.trains_later:
-            self._reach(_of_statements(loose, line))
-        inputs = tf.nest.map_structure(_described, (arguments, options))
-        self._reach(FirstStep(name, line, step=_called(function), inputs=inputs, name=name))
+            self._reach(_of_statements(loose, frame))
+        self._reach(_of_function(function, step, arguments, options, frame))
         return None
+
+    def _concrete_function(self, original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
+        if not self._is_of_script():
+            return original(function, *arguments, **options)
+        outputs = self._until_gradient(function, partial(original, function, *arguments, **options))
+        if outputs is not _ASKED:
+            return outputs
+        given = arguments if arguments or options else tuple(function.input_signature or ())
+        self._reach(_of_function(function, function, given, options, sys._getframe(1)))
+        return None
+
+    def _until_gradient(self, function: Any, call: Callable[[], Any]) -> Any:
+        """What a call returns that traces `function`; `_ASKED` where that asks for the gradient of a variable."""
+        self._function, self._has_asked = function, False
+        try:
+            return call()
+        except _GradientAsked:
+            return _ASKED
+        finally:
+            self._function = None
+
+    def _run_function(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        if self._has_asked and self._function is not None:  # it has caught what was to end its trace
+            raise _GradientAsked
+        return original(*arguments, **options)
 
     def _ask_tape(
         self, original: Callable[..., Any], tape: Any, target: Any, sources: Any, *rest: Any, **more: Any
@@ -197,42 +284,104 @@ class StepWatch:
 
     def _notice(self, sources: Any) -> None:
         """Stop at a gradient that trains: in a function's trace, or in a loop that could not be traced."""
-        if self._is_pausing or not any(hasattr(source, "handle") for source in tf.nest.flatten(sources)):
+        if self._is_pausing or not any(is_variable(source) for source in tf.nest.flatten(sources)):
             return
         if self._function is not None:
+            self._has_asked = True
             raise _GradientAsked
+        line = running_line(sys._getframe(2))
         if not context.executing_eagerly():
-            self._lose(running_line(sys._getframe(2)))
+            self._lose(_not_followed(line, "is traced in a graph of its own"))
+        if not self._attempted:
+            self._lose(_not_followed(line, "has no source that could be read, or is an async function"))
         for step in list(self._attempted.values())[-1:]:
             self._reach(step)
-
-    def _lose(self, line: Source | None) -> None:
-        """Give up, before what is being traced can run."""
-        with self._paused():
-            self.lost(
-                TraceError(
-                    f"What trains at {line} is traced by itself (by get_concrete_function, or inside a data set), and "
-                    "could not be stopped once it is. Audit it with a subject: gradaudit trace path/to/file.py:callable"
-                )
-            )
 
     # ------------------------------------------------------------------------------------------------------------ loops
 
     def _start_tape(self, original: Callable[..., None], tape: Any) -> None:
-        line = running_line(sys._getframe(1))
-        is_scripts = not self._is_pausing and context.executing_eagerly() and self._function is None
-        if is_scripts and line not in self._attempted:
-            loose = loose_step(sys._getframe(1))
-            if loose is not None:
-                self._attempted[line] = _of_statements(loose, line)
-                self._reach(_of_statements(loose, line, is_certain=False))
+        if self._is_of_script():
+            self._try_statements(sys._getframe(1))
         original(tape)
 
+    def _run_on_replicas(
+        self, original: Callable[..., Any], strategy: Any, fn: Any, *arguments: Any, **options: Any
+    ) -> Any:
+        """Look at what calls a function on replicas, each of which is a thread of its own that comes from nowhere."""
+        if isinstance(fn, polymorphic_function.Function):
+            run = partial(strategy.run, fn)
+            return self._called(fn, partial(original, strategy, fn), run, arguments, options)
+        if self._is_of_script() and differentiates(fn):
+            self._try_statements(sys._getframe(1))
+        return original(strategy, fn, *arguments, **options)
 
-def _of_statements(loose: LooseStep, line: Source | None, *, is_certain: bool = True) -> FirstStep:
-    inputs = tuple(tf.nest.map_structure(_described, value) for value in loose.data)
-    what = "a loop that differentiates"
-    return FirstStep(what, line, step=loose.run, inputs=inputs, name=loose.name, is_certain=is_certain)
+    def _try_statements(self, frame: FrameType) -> None:
+        """Audit what stands around a line that may train, once."""
+        line = running_line(frame)
+        loose = None if line in self._attempted else loose_step(frame)
+        if loose is not None:
+            self._attempted[line] = _of_statements(loose, frame)
+            self._reach(replace(self._attempted[line], is_certain=False))
+
+
+def _given(method: Callable[..., Any], model: Any, arguments: Any, options: Any) -> dict[str, Any]:
+    """What a training method of a compiled model is given, by name."""
+    model._assert_compile_called(method.__name__)
+    given = inspect.signature(method).bind(model, *arguments, **options)
+    given.apply_defaults()
+    return given.arguments
+
+
+@contextmanager
+def _outside_of_strategies() -> Iterator[None]:
+    """Inside, no strategy is in force: between its replicas, a distributed variable hands out no handle."""
+    distribute_lib._push_per_thread_mode(distribute_lib._get_default_replica_mode())
+    try:
+        yield
+    finally:
+        distribute_lib._pop_per_thread_mode()
+
+
+def _not_followed(line: Source | None, reason: str) -> TraceError:
+    """What ends the run before something trains that no step can be made of."""
+    return TraceError(
+        f"What trains at {line or 'code without a file'} {reason}, and would run: audit it with a subject, as in "
+        "gradaudit trace path/to/file.py:callable."
+    )
+
+
+def _of_function(function: Any, step: Callable[..., Any], arguments: Any, options: Any, frame: FrameType) -> FirstStep:
+    line = running_line(frame)
+    name = _name(function.python_function, line)
+    return FirstStep(
+        name,
+        line,
+        step=_called(step),
+        inputs=tf.nest.map_structure(_described, (arguments, options)),
+        name=name,
+        updates_later=may_update(frame),
+    )
+
+
+def _name(function: Any, line: Source | None) -> str:
+    """What to call a function; one that a library puts around the user's, as a data set does, has no name of theirs."""
+    code = getattr(function, "__code__", None)
+    if code is not None and line is not None and is_framework(code.co_filename):
+        return f"what is traced at line {line.line}"
+    return str(getattr(function, "__name__", "step"))
+
+
+def _of_statements(loose: LooseStep, frame: FrameType) -> FirstStep:
+    return FirstStep(
+        "a loop that differentiates",
+        running_line(frame),
+        step=loose.run,
+        inputs=tuple(tf.nest.map_structure(_described, value) for value in loose.data),
+        name=loose.name,
+        updates_later=may_update(frame),
+        plainly=loose.run_plainly if loose.followed else None,
+        followed=loose.followed,
+    )
 
 
 def _called(function: Any) -> Callable[..., Any]:
@@ -244,7 +393,7 @@ def _called(function: Any) -> Callable[..., Any]:
 
 def _described(value: Any) -> Any:
     """The shape and type of what holds numbers; anything else as it is."""
-    if hasattr(value, "handle") or isinstance(value, tf.data.Dataset):
+    if is_variable(value) or isinstance(value, tf.data.Dataset):
         return value
     if isinstance(value, np.ndarray) and value.ndim and value.dtype != object:
         return tf.TensorSpec(value.shape, value.dtype)

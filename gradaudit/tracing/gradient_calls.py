@@ -19,13 +19,17 @@ from gradaudit.graph.verdicts import Source, UnregisteredOp
 from gradaudit.tracing.lines import running_line
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.tapes import TapeRecord, Tapes
+from gradaudit.tracing.variable_kinds import is_variable
 
 Answer = Literal["none", "tensor", "slices"]
 """What TensorFlow returns for a source: nothing, a dense gradient, or IndexedSlices."""
 
 
-class StandInReached(Exception):
-    """A loss depends on a gradient that was only stood in for: that call, by number, has to be made for real."""
+class StandInReached(BaseException):
+    """A loss depends on a gradient that was only stood in for: that call, by number, has to be made for real.
+
+    A step that has an `except Exception` of its own is not to hear of it.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -199,7 +203,7 @@ class GradientCalls:
             tape=tape_record,
             graph=ops.get_default_graph(),
             targets=tuple(_symbolic(target)),
-            variables=tuple(source if hasattr(source, "handle") else None for source in flat),
+            variables=tuple(source if is_variable(source) else None for source in flat),
             handles=tuple(getattr(source, "handle", source) for source in flat),
             watched=_watched(tape_record),
             zeros_for_none=tf.UnconnectedGradients(unconnected) == tf.UnconnectedGradients.ZERO,
@@ -223,7 +227,7 @@ class GradientCalls:
 
     def _could_update(self, number: int, sources: Sequence[Any]) -> bool:
         """Whether what a call returns can only feed an update, as far as it is known yet."""
-        of_variables = all(hasattr(source, "handle") for source in sources)
+        of_variables = all(is_variable(source) for source in sources)
         return number not in self.real and of_variables and not self.tapes.is_recording()
 
     def _stood_in(self, call: GradientCall, answers: Sequence[Answer], sources: Any) -> Any:
@@ -315,7 +319,7 @@ def _symbolic(target: Any) -> list[Any]:
 
 def _read_under(tape: backprop.GradientTape, value: Any) -> Any:
     """A variable that is differentiated itself, read as the tape would read it; anything else as it is."""
-    if not hasattr(value, "handle"):
+    if not is_variable(value):
         return value
     with tape:
         return tf.convert_to_tensor(value)

@@ -12,12 +12,11 @@ from keras.src.ops.function import Function
 from tensorflow.python.util import tf_stack
 
 from gradaudit.graph.verdicts import Source
-from gradaudit.user_code import displayed, is_framework, is_users
+from gradaudit.user_code import AUTOGRAPH, displayed, is_framework, is_users
 
 TRACING_FUNCTION = "_trace_once"
 """The function that calls the step: what lies further out is the caller of the audit, and no source of any op."""
 
-_AUTOGRAPH = "__autograph_generated_file"
 _CONTAINERS = frozenset(container.call.__code__ for container in (Functional, Sequential, Function))
 """Code that calls layers which the user has put together elsewhere."""
 
@@ -32,7 +31,7 @@ def running_line(frame: FrameType | None, *, up_to_container: bool = False) -> S
         code = outer.f_code
         if code.co_name == TRACING_FUNCTION or up_to_container and code in _CONTAINERS:
             return None
-        if _AUTOGRAPH in code.co_filename:
+        if AUTOGRAPH in code.co_filename:
             if (original := _original_line(outer)) is not None:
                 return original
         elif not is_framework(code.co_filename):

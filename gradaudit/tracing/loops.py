@@ -1,15 +1,13 @@
-"""A train step that is no function: the statements of a running loop, from the present one to the last that trains."""
+"""A train step that is no function: what is left of the present round of a running loop, up to the last that trains."""
 
 from __future__ import annotations
 
 import ast
 import copy
 import functools
-import inspect
-import linecache
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType, FrameType, FunctionType
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,42 +16,65 @@ from tensorflow.python.framework import ops
 
 from gradaudit.tracing.asked_values import values_where_asked
 from gradaudit.tracing.lines import user_frames
-from gradaudit.user_code import is_framework
+from gradaudit.tracing.mentions import ASSIGNS, DIFFERENTIATES, OPTIMIZES, TRAINS, Written
+from gradaudit.tracing.statements import Statements, one_round
+from gradaudit.tracing.syntax import Definition, Functions, definition
 
-_TRAINS = frozenset(
-    {"GradientTape", "gradient", "gradients", "jacobian", "apply_gradients", "apply", "minimize"}
-    | {"assign", "assign_add", "assign_sub"}
-)
-"""Names of what differentiates or updates."""
-_UPDATES = _TRAINS - {"GradientTape", "gradient", "gradients", "jacobian"}
-_Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Loop = (ast.For, ast.While)
+_LEAVES = (ast.Break, ast.Continue, ast.Return)
 
 
 @dataclass(frozen=True)
 class LooseStep:
-    """Statements that train, and the values of their names: `data` are those that come with each batch."""
+    """Statements that train, and the values of their names: `data` are those that come with each batch.
+
+    Attributes:
+        name: what to call it.
+        run: runs the statements on such values.
+        run_plainly: does so without the branches that are followed in any case.
+        data: the values.
+        followed: the lines of the branches that `run` follows whatever their conditions say.
+        trains_later: whether a statement after the present one trains, too.
+    """
 
     name: str
     run: Callable[..., Any]
+    run_plainly: Callable[..., Any]
     data: tuple[Any, ...]
+    followed: tuple[int, ...]
     trains_later: bool
-    """Whether a statement after the present one trains, too."""
 
 
 def loose_step(frame: FrameType | None) -> LooseStep | None:
     """The statements to run for one step, seen from the line that `frame` is at; None if there is no source to read."""
-    blocks = [block for outer in user_frames(frame) for block in _blocks(outer)]
-    if not blocks:
+    places = [_Place(tuple(blocks[: n + 1])) for blocks in _all_blocks(frame) for n in range(len(blocks))]
+    if not places:
         return None
     chosen = (
-        next((block for block in blocks if block.is_loop and _with_data(block.target_names, block.names)), None)
-        or next((block for block in blocks if block.is_loop and block.data_names), None)
-        or next((block for block in blocks if block.is_loop), None)
-        or next((block for block in blocks if block.is_whole_body and block.updates), None)
-        or blocks[0]
+        next((place for place in places if place.is_loop and place.with_data(place.target_names)), None)
+        or next((place for place in places if place.is_loop and place.data_names), None)
+        or next((place for place in places if place.is_loop), None)
+        or next((place for place in places if place.is_whole_body and place.updates), None)
+        or places[0]
     )
-    return chosen.as_step()
+    around = [place for place in places if place.frame is chosen.frame and len(place.blocks) > len(chosen.blocks)]
+    return next((place for place in reversed(around) if place.is_loop and place.goes_on), chosen).as_step()
+
+
+def differentiates(function: Any) -> bool:
+    """Whether a function asks for gradients, as far as its source says."""
+    return Written(ast.Name("function", ast.Load()), {"function": function}, "").mentions(DIFFERENTIATES)
+
+
+def may_update(frame: FrameType | None) -> bool:
+    """Whether the statements around a line say that they update, in this round or a later one."""
+    is_repeated = False
+    for blocks in reversed(_all_blocks(frame)):
+        for block in reversed(blocks):
+            is_repeated = is_repeated or block.is_loop
+            if any(block.written(each).may_update() for each in (block.statements if is_repeated else block.rest)):
+                return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,7 @@ class _Block:
     """A list of statements, one of which is running."""
 
     frame: FrameType
+    definition: Definition
     owner: ast.AST
     statements: Sequence[ast.stmt]
     position: int
@@ -70,13 +92,9 @@ class _Block:
         return isinstance(self.owner, _Loop)
 
     @property
-    def is_whole_body(self) -> bool:
-        return isinstance(self.owner, (ast.Module, *_Function))
-
-    @functools.cached_property
-    def names(self) -> dict[str, Any]:
-        """What each name means here."""
-        return {**self.frame.f_globals, **self.frame.f_locals}
+    def rest(self) -> Sequence[ast.stmt]:
+        """The present statement and those after it."""
+        return self.statements[self.position :]
 
     @property
     def target_names(self) -> list[str]:
@@ -84,60 +102,134 @@ class _Block:
         return _stored([self.owner.target]) if isinstance(self.owner, ast.For) else []
 
     @functools.cached_property
+    def names(self) -> dict[str, Any]:
+        """What each name means here."""
+        return {**self.frame.f_globals, **self.frame.f_locals}
+
+    def written(self, node: ast.AST) -> Written:
+        return Written(node, self.names, self.frame.f_code.co_filename)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a round stands: the blocks of one function around its running line, from the innermost to one of them."""
+
+    blocks: Sequence[_Block]
+
+    @property
+    def outer(self) -> _Block:
+        return self.blocks[-1]
+
+    @property
+    def frame(self) -> FrameType:
+        return self.outer.frame
+
+    @property
+    def is_loop(self) -> bool:
+        return self.outer.is_loop
+
+    @property
+    def is_whole_body(self) -> bool:
+        return isinstance(self.outer.owner, (ast.Module, *Functions))
+
+    @property
+    def target_names(self) -> list[str]:
+        return self.outer.target_names
+
+    def with_data(self, names: Sequence[str]) -> list[str]:
+        """Those names that stand for arrays and tensors."""
+        values = self.outer.names
+        return [name for name in dict.fromkeys(names) if name in values and is_data(values[name])]
+
+    @functools.cached_property
     def data_names(self) -> list[str]:
         """The names whose arrays and tensors are other ones for each batch."""
-        before = [*self.target_names, *_arguments(self.owner), *_stored(self.statements[: self.position])]
-        return _with_data(before, self.names) or _with_data(_loaded(self.wanted), self.names)
+        given = [
+            name
+            for block in reversed(self.blocks)
+            for name in (
+                *block.target_names,
+                *_arguments(block.owner),
+                *_stored(block.statements[: block.position]),
+            )
+        ]
+        return self.with_data(given) or self.with_data(_loaded(self.wanted))
 
     @functools.cached_property
     def wanted(self) -> Sequence[ast.stmt]:
         """The present statement and those after it, up to the last that trains."""
-        rest = self.statements[self.position :]
-        last = max((n for n, statement in enumerate(rest) if _trains(statement, self.names)), default=0)
+        rest = self.outer.rest
+        last = max((n for n, each in enumerate(rest) if self.outer.written(each).mentions(TRAINS)), default=0)
         return rest[: last + 1]
 
     @property
     def updates(self) -> bool:
         """Whether the statements say that they update."""
-        return any(_mentioned(statement) & _UPDATES for statement in self.wanted)
+        return any(self.outer.written(each).mentions(OPTIMIZES | ASSIGNS) for each in self.wanted)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the round differentiates once more after the loop inside it, outside of any other."""
+        return any(
+            self.outer.written(each).mentions(DIFFERENTIATES)
+            and not any(isinstance(part, _Loop) for part in ast.walk(each))
+            for each in self.outer.rest[1:]
+        )
 
     def as_step(self) -> LooseStep:
         """Something to call with the values of the data."""
-        data_names = self.data_names
-        data = tuple(self.names[name] for name in data_names)
-        function = _compiled(self.wanted, self.frame.f_code)
-
-        def run(*values: Any) -> Any:
-            names = {**self.names, **dict(zip(data_names, values, strict=True))}
-            with values_where_asked(ops.get_default_graph(), list(_symbols(values, data))):
-                return FunctionType(function, names)()
-
-        line = self.statements[self.position].lineno
+        line = self.outer.statements[self.outer.position].lineno
         name = self.frame.f_code.co_name
+        followed = _Followed(self.outer)
+        body = self._present_round()
+        branching = [followed.visit(copy.deepcopy(statement)) for statement in body]
         return LooseStep(
             name=f"line {line}" if name == "<module>" else name,
-            run=run,
-            data=data,
+            run=self._running(_flat(branching)),
+            run_plainly=self._running(body),
+            data=tuple(self.outer.names[name] for name in self.data_names),
+            followed=tuple(followed.lines),
             trains_later=len(self.wanted) > 1,
         )
+
+    def _present_round(self) -> list[ast.stmt]:
+        """The statements, and of the loops inside that are under way their present round alone."""
+        inner = {_position(block.owner): block.rest for block in self.blocks[:-1] if block.is_loop}
+        present = _Present(inner)
+        return [present.visit(copy.deepcopy(self.wanted[0])), *self.wanted[1:]]
+
+    def _running(self, body: Sequence[ast.stmt]) -> Callable[..., Any]:
+        data_names = self.data_names
+        data = tuple(self.outer.names[name] for name in data_names)
+        run_with = Statements(body, self.frame, self.outer.definition).as_function()
+
+        def run(*values: Any) -> None:
+            with values_where_asked(ops.get_default_graph(), list(_symbols(values, data))):
+                run_with(dict(zip(data_names, values, strict=True)))
+
+        return run
 
 
 # ------------------------------------------------------------------------------------------------- where a frame stands
 
 
-def _blocks(frame: FrameType) -> Iterator[_Block]:
-    """The lists of statements around the running line, innermost first."""
-    tree = _parsed(frame.f_code.co_filename)
-    root = None if tree is None else _root(tree, frame.f_code)
+def _all_blocks(frame: FrameType | None) -> list[list[_Block]]:
+    """Of each of the user's frames, innermost first, the lists of statements around its running line, likewise."""
+    return [blocks for outer in user_frames(frame) if (blocks := _blocks(outer))]
+
+
+def _blocks(frame: FrameType) -> list[_Block]:
+    written = definition(frame.f_code)
     found = []
-    while root is not None:
-        block, root = _descended(frame, root)
+    owner = None if written is None or isinstance(written.node, ast.AsyncFunctionDef) else written.node
+    while written is not None and owner is not None:
+        block, owner = _descended(frame, written, owner)
         if block is not None:
             found.append(block)
-    yield from reversed(found)
+    return found[::-1]
 
 
-def _descended(frame: FrameType, owner: ast.AST) -> tuple[_Block | None, ast.AST | None]:
+def _descended(frame: FrameType, written: Definition, owner: ast.AST) -> tuple[_Block | None, ast.AST | None]:
     """The list of statements in `owner` that holds the running line, and the statement in which to look further."""
     for _, statements in ast.iter_fields(owner):
         if not isinstance(statements, list):
@@ -145,33 +237,14 @@ def _descended(frame: FrameType, owner: ast.AST) -> tuple[_Block | None, ast.AST
         for position, statement in enumerate(statements):
             if not isinstance(statement, (ast.stmt, ast.ExceptHandler)) or not _holds(statement, frame.f_lineno):
                 continue
-            inner = None if isinstance(statement, (*_Function, ast.ClassDef)) else statement
+            inner = None if isinstance(statement, (*Functions, ast.ClassDef)) else statement
             is_block = isinstance(statement, ast.stmt)
-            return _Block(frame, owner, statements, position) if is_block else None, inner
+            return _Block(frame, written, owner, statements, position) if is_block else None, inner
     return None, None
 
 
 def _holds(node: ast.stmt | ast.ExceptHandler, line: int) -> bool:
     return node.lineno <= line <= (node.end_lineno or node.lineno)
-
-
-@functools.cache
-def _parsed(file: str) -> ast.Module | None:
-    try:
-        return ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return None
-
-
-def _root(tree: ast.Module, code: CodeType) -> ast.AST | None:
-    if code.co_name == "<module>":
-        return tree
-    for node in ast.walk(tree):
-        if isinstance(node, _Function) and node.name == code.co_name:
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            if first == code.co_firstlineno:
-                return node
-    return None
 
 
 # -------------------------------------------------------------------------------------------- what statements are about
@@ -189,16 +262,24 @@ def _names(nodes: Sequence[ast.AST]) -> Iterator[ast.Name]:
     return (node for root in nodes for node in ast.walk(root) if isinstance(node, ast.Name))
 
 
+def _stored_attributes(nodes: Sequence[ast.AST]) -> list[str]:
+    return [part.attr for part in _attributes(nodes) if isinstance(part.ctx, ast.Store)]
+
+
+def _loaded_attributes(nodes: Sequence[ast.AST]) -> list[str]:
+    return [part.attr for part in _attributes(nodes)]
+
+
+def _attributes(nodes: Sequence[ast.AST]) -> Iterator[ast.Attribute]:
+    return (node for root in nodes for node in ast.walk(root) if isinstance(node, ast.Attribute))
+
+
 def _arguments(owner: ast.AST) -> list[str]:
     return (
         [argument.arg for argument in ast.walk(owner.args) if isinstance(argument, ast.arg)]
-        if isinstance(owner, _Function)
+        if isinstance(owner, Functions)
         else []
     )
-
-
-def _with_data(names: Sequence[str], values: Mapping[str, Any]) -> list[str]:
-    return [name for name in dict.fromkeys(names) if name in values and is_data(values[name])]
 
 
 def is_data(value: Any) -> bool:
@@ -217,94 +298,55 @@ def _symbols(values: Any, data: Any) -> Iterator[tuple[Any, Any]]:
     return ((symbol, value) for symbol, value in pairs if symbol is not value)
 
 
-def _trains(statement: ast.stmt, names: Mapping[str, Any]) -> bool:
-    """Whether a statement differentiates or updates, or names a function of the user's that does."""
-    if _mentioned(statement) & _TRAINS:
-        return True
-    seen: set[CodeType] = set()
-    return any(
-        code is not None and _code_trains(code, meanings, seen)
-        for node in ast.walk(statement)
-        if isinstance(node, (ast.Name, ast.Attribute))
-        for code, meanings in [_code(_meaning(node, names))]
-    )
+# ---------------------------------------------------------------------------------------------- statements, rewritten
 
 
-def _mentioned(node: ast.AST) -> set[str]:
-    return {
-        part.id if isinstance(part, ast.Name) else part.attr
-        for part in ast.walk(node)
-        if isinstance(part, (ast.Name, ast.Attribute))
-    }
+class _Present(ast.NodeTransformer):
+    """Statements of which the loops that are under way run what is left of their present round, and no other."""
+
+    def __init__(self, rests: Mapping[tuple[int, int], Sequence[ast.stmt]]) -> None:
+        self._rests = rests
+
+    def visit(self, node: ast.AST) -> Any:
+        """Visit a node; take of a loop that is under way the rest of its body."""
+        rest = self._rests.get(_position(node)) if isinstance(node, _Loop) else None
+        if rest is None:
+            return super().visit(node)
+        return ast.copy_location(one_round([self.visit(copy.deepcopy(statement)) for statement in rest]), node)
 
 
-def _meaning(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    """What a dotted name stands for, looked up without running anything."""
-    if isinstance(node, ast.Name):
-        return names.get(node.id)
-    if isinstance(node, ast.Attribute):
-        return inspect.getattr_static(_meaning(node.value, names), node.attr, None)
-    return None
+class _Followed(ast.NodeTransformer):
+    """Statements whose branches that train are followed where only some rounds take them: the others count as well."""
 
+    def __init__(self, round_of: _Block) -> None:
+        self._written = round_of.written
+        loop = [round_of.owner]
+        self._changing = {*_stored(loop), *_stored_attributes(loop)} if round_of.is_loop else set()
+        self.lines: list[int] = []
 
-def _code(value: Any) -> tuple[CodeType | None, Mapping[str, Any]]:
-    """The code of a function of the user's, and what names mean in it."""
-    value = getattr(value, "python_function", value)
-    value = inspect.unwrap(value) if callable(value) else value
-    code = getattr(value, "__code__", None)
-    if not isinstance(code, CodeType) or is_framework(code.co_filename):
-        return None, {}
-    return code, getattr(value, "__globals__", {})
-
-
-def _code_trains(code: CodeType, names: Mapping[str, Any], seen: set[CodeType]) -> bool:
-    if code in seen:
-        return False
-    seen.add(code)
-    if _TRAINS & {*code.co_names}:
-        return True
-    inner = [(constant, names) for constant in code.co_consts if isinstance(constant, CodeType)]
-    called = [_code(names.get(name)) for name in code.co_names]
-    return any(other is not None and _code_trains(other, meanings, seen) for other, meanings in (*inner, *called))
-
-
-# --------------------------------------------------------------------------------------------- statements as a function
-
-
-def _compiled(statements: Sequence[ast.stmt], code: CodeType) -> CodeType:
-    """Statements as the code of a function without arguments, whose names are all global: of its own namespace."""
-    loosened = [_Loosened().visit(copy.deepcopy(statement)) for statement in statements]
-    module = ast.parse(_FRAME_OF_A_STEP)
-    function: Any = module.body[0]
-    function.body[0].body = loosened
-    function.body.insert(0, ast.Global(_stored(loosened) or ["_"]))
-    ast.copy_location(function, statements[0])
-    compiled = compile(ast.fix_missing_locations(module), code.co_filename, "exec", dont_inherit=True)
-    made = next(constant for constant in compiled.co_consts if isinstance(constant, CodeType))
-    return made.replace(co_name=code.co_name)
-
-
-# `break` and `continue` end a step, as the end of the loop's body does.
-_FRAME_OF_A_STEP = "def step():\n    for _ in (None,):\n        pass\n"
-
-
-class _Loosened(ast.NodeTransformer):
-    """Statements taken out of their function: what was nonlocal is global, and that is said once for all of them."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # the name is ast's
-        """Go into a function that has names of its own."""
-        self._depth += 1
+    def visit_If(self, node: ast.If) -> Any:  # the name is ast's
+        """Put the branches that train in the place of a choice between rounds."""
         self.generic_visit(node)
-        self._depth -= 1
-        return node
+        if not self._changing & {*_loaded([node.test]), *_loaded_attributes([node.test])}:
+            return node
+        branches = [body for body in (node.body, node.orelse) if any(self._trains(each) for each in body)]
+        if not branches:
+            return node
+        self.lines.append(node.lineno)
+        return [statement for body in branches for statement in _staying(body)]
 
-    def visit_Global(self, node: ast.Global) -> ast.AST:
-        """Leave out what is said at the top."""
-        return node if self._depth else ast.copy_location(ast.Pass(), node)
+    def _trains(self, statement: ast.stmt) -> bool:
+        return self._written(statement).mentions(TRAINS)
 
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
-        """Find the name where the statements keep it."""
-        return ast.copy_location(ast.Global(node.names) if self._depth else ast.Pass(), node)
+
+def _staying(body: Sequence[ast.stmt]) -> Sequence[ast.stmt]:
+    """The statements of a branch, which is left at its end like any other."""
+    return body[:-1] if isinstance(body[-1], _LEAVES) else body
+
+
+def _flat(bodies: Sequence[Any]) -> list[ast.stmt]:
+    return [statement for body in bodies for statement in (body if isinstance(body, list) else [body])]
+
+
+def _position(node: Any) -> tuple[int, int]:
+    return node.lineno, node.col_offset

@@ -21,6 +21,7 @@ from gradaudit.tracing.drawn_values import drawn_values
 from gradaudit.tracing.lines import running_line
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.trace import traced_apart
+from gradaudit.tracing.variable_kinds import is_variable
 from gradaudit.user_code import user_errors
 
 _SMALLEST_SPREAD = 0.1
@@ -147,7 +148,7 @@ class _Gradients:
         flat_sources, flat_gradients = tf.nest.flatten(sources), tf.nest.flatten(gradients)
         if not self._nested and len(flat_sources) == len(flat_gradients):
             both = zip(flat_sources, flat_gradients, strict=True)
-            pairs = [(source, gradient) for source, gradient in both if hasattr(source, "handle")]
+            pairs = [(source, gradient) for source, gradient in both if is_variable(source)]
             peaks = [None if gradient is None else _peak(gradient) for _, gradient in pairs]
             largest = tf.reduce_max(tf.stack([tf.zeros([], tf.float64), *(peak for peak in peaks if peak is not None)]))
             for (source, _), peak in zip(pairs, peaks, strict=True):

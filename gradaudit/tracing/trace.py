@@ -25,6 +25,7 @@ from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.scope_names import ScopeNames
 from gradaudit.tracing.tapes import TapeRecord, Tapes
 from gradaudit.tracing.updates import Updates
+from gradaudit.tracing.variable_kinds import is_variable
 from gradaudit.user_code import user_errors
 
 
@@ -199,7 +200,7 @@ def traced_apart(asked: Callable[[], int], handing_out: HandingOut | None = None
     def call_function(original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
         if id(function) in own:
             return original(function, *arguments, **options)
-        variables = [value for value in tf.nest.flatten([arguments, options]) if hasattr(value, "handle")]
+        variables = [value for value in tf.nest.flatten([arguments, options]) if is_variable(value)]
         of_all = (id(function),)
         of_these = (id(function), *map(id, variables))
         key = of_these if id(function) in asking else of_all

@@ -138,7 +138,10 @@ def _create(next_creator: Callable[..., Any], deferred: Deferred | None = None, 
     initial_value = arguments.get("initial_value")
     if not callable(initial_value):
         return next_creator(**arguments)
-    shape, dtype = _declared(initial_value) or _inferred(initial_value)
+    try:
+        shape, dtype = _declared(initial_value) or _inferred(initial_value)
+    except Exception:  # noqa: BLE001  # an initializer that no graph can hold, as one that asks for numbers
+        return next_creator(**arguments)
     dtype = tf.as_dtype(arguments.get("dtype") or dtype)
     if not shape.is_fully_defined() or shape.num_elements() <= SMALL:
         return next_creator(**arguments)

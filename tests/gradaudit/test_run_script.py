@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.gradaudit.script_runs import audited, by_status, run, written
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "examples" / "scripts"
 
@@ -43,37 +43,6 @@ TOTALS = {"gan_train_step": 8, "gan_loop": 8, "eager_gan_loop": 8, "mirrored_fit
 ARGUMENTS = {"with_arguments": ["--format", "large", "--units", "12"]}
 LEFT = {"with_checkpoints": ["before.txt"]}
 """The files that a script writes before its first step; no others may be there."""
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, which the script ends."""
-    return subprocess.run(
-        [sys.executable, "-m", "gradaudit", "run", *arguments],
-        cwd=folder,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def audited(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.returncode in (0, 1), done.stderr
-    (audit,) = json.loads(done.stdout)["audits"]
-    return dict(audit)
-
-
-def by_status(audit: dict[str, Any]) -> dict[str, list[str]]:
-    paths: dict[str, list[str]] = {}
-    for variable in audit["variables"]:
-        if variable["status"] != "connected":
-            paths.setdefault(variable["status"], []).append(variable["path"])
-    return {status: sorted(names) for status, names in paths.items()}
-
-
-def written(folder: Path, text: str, name: str = "train.py") -> Path:
-    (folder / name).write_text(text, "utf-8")
-    return folder / name
 
 
 def test_every_script_of_the_examples_has_its_findings_here() -> None:
@@ -335,24 +304,57 @@ for _ in range(2):
 """
 
 
-def run_in(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    (folder / "train.py").write_text(text)
-    command = [sys.executable, "-m", "gradaudit", "run", "train.py"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def test_what_is_traced_by_itself_is_audited_before_it_runs(tmp_path: Path) -> None:
+    ended = run(tmp_path, "--format", "json", str(written(tmp_path, TRACED_BY_ITSELF)))
 
-
-def test_what_is_traced_by_itself_is_refused_before_it_runs(tmp_path: Path) -> None:
-    ended = run_in(tmp_path, TRACED_BY_ITSELF)
-    assert ended.returncode == 2
-    assert "is traced by itself" in ended.stderr
+    assert by_status(audited(ended)) == {}
     assert "REAL" not in ended.stderr + ended.stdout
     assert not (tmp_path / "ran").exists()
+
+
+GRAPH = """
+import tensorflow as tf
+
+with tf.Graph().as_default():
+    weight = tf.Variable(1.0)
+    gradients = tf.gradients(weight * weight, [weight])
+print("REAL")
+"""
+
+
+WITHOUT_SOURCE = """
+import threading
+
+text = '''
+import tensorflow as tf
+weight = tf.Variable(1.0)
+with tf.GradientTape() as tape:
+    loss = weight * weight
+weight.assign_sub(tape.gradient(loss, weight))
+print("REAL")
+'''
+thread = threading.Thread(target=exec, args=(text,))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(GRAPH, "train.py:6 is traced in a graph of its own"), (WITHOUT_SOURCE, "has no source that could be read")],
+)
+def test_what_trains_and_cannot_be_followed_is_refused_before_it_runs(text: str, told: str, tmp_path: Path) -> None:
+    ended = run(tmp_path, str(written(tmp_path, text)))
+
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert "REAL" not in ended.stderr
 
 
 def test_a_loop_that_is_traced_overwrites_no_file(tmp_path: Path) -> None:
     for name in ("good.weights.h5", "log.txt"):
         (tmp_path / name).write_text("good")
-    ended = run_in(tmp_path, SAVES)
+    ended = run(tmp_path, str(written(tmp_path, SAVES)))
     assert ended.returncode == 0, ended.stderr
     assert "All 2 variables learn" in ended.stdout
     assert {(tmp_path / name).read_text() for name in ("good.weights.h5", "log.txt")} == {"good"}
@@ -370,7 +372,7 @@ model.fit(np.ones((4, 3), "float32"), np.zeros((4, 3), "float32"))
 
 
 def test_a_layer_that_prepares_data_is_really_run(tmp_path: Path) -> None:
-    ended = run_in(tmp_path, PREPARES)
+    ended = run(tmp_path, str(written(tmp_path, PREPARES)))
     assert ended.returncode == 0, ended.stderr
     assert "12 parameters" in ended.stdout
 

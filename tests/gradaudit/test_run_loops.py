@@ -1,0 +1,247 @@
+"""`gradaudit run`: loops in many manners, and what must not reach a script while its step is audited."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.gradaudit.script_runs import audited, by_status, run, written
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+DEAD = {"disconnected": ["dead/bias", "dead/kernel"]}
+APPLIES_NONE = "this round applies no gradient"
+FOLLOWED = "train, and are followed whether or not this round takes them"
+
+FOUND: dict[str, tuple[list[str], int, dict[str, list[str]], str]] = {
+    "stands_in_a_class": ([], 4, {}, ""),
+    "sets_globals": ([], 4, {}, ""),
+    "shares_variables": ([], 6, DEAD, ""),
+    "yields_gradients": ([], 6, {"disconnected": ["dense_2/bias", "dense_2/kernel"]}, APPLIES_NONE),
+    "accumulates_in_lists": ([], 6, {"disconnected": ["dense_2/bias", "dense_2/kernel"]}, FOLLOWED),
+    "accumulates_in_variables": ([], 4, {}, FOLLOWED),
+    "accumulates_in_a_trainer": ([], 4, {}, APPLIES_NONE),
+    "accumulates_in_functions": ([], 4, {}, APPLIES_NONE),
+    "accumulates_for_nothing": (
+        [],
+        4,
+        {"not-updated": [f"sequential/dense{n}/{part}" for n in ("", "_1") for part in ("bias", "kernel")]},
+        "",
+    ),
+    "alternates": ([], 8, {}, FOLLOWED),
+    "critic_rounds": ([], 8, {}, ""),
+    "policy_gradient": ([], 6, {"disconnected": ["value/bias", "value/kernel"]}, ""),
+    "runs_on_replicas": (["python", "2"], 6, DEAD, ""),
+}
+"""Of each script: its arguments, how many variables it has, which of them do not learn, and a note."""
+
+
+def test_every_script_has_its_findings_here() -> None:
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*FOUND}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_loop_of_any_manner_is_audited_as_it_trains(name: str, tmp_path: Path) -> None:
+    arguments, total, expected, note = FOUND[name]
+
+    audit = audited(run(tmp_path, "--format", "json", str(SCRIPTS / f"{name}.py"), *arguments))
+
+    assert by_status(audit) == expected
+    assert len(audit["variables"]) == total
+    assert [wanted for wanted in (APPLIES_NONE, FOLLOWED) if any(wanted in each for each in audit["notes"])] == (
+        [note] if note else []
+    )
+
+
+@pytest.mark.parametrize("replicas", ["1", "2"])
+def test_a_function_that_runs_on_replicas_from_an_eager_loop_is_audited(replicas: str, tmp_path: Path) -> None:
+    script = SCRIPTS / "runs_on_replicas.py"
+
+    audit = audited(run(tmp_path, "--format", "json", "--verify", str(script), "function", replicas))
+
+    assert by_status(audit) == DEAD
+
+
+MODEL = """
+import os
+import keras
+import numpy as np
+import tensorflow as tf
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD(1.0)
+
+def train(x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+    return loss
+"""
+IN_A_SCOPE = """
+with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+    train = tf.function(train)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(30), keras.layers.Dense(1)])
+    for x in np.ones((2, 8, 4), "float32"):
+        tf.distribute.get_strategy().run(train, args=(x,))
+"""
+OF_DATA = """
+optimizer.build(model.trainable_variables)
+data = tf.data.Dataset.from_tensor_slices(np.ones((8, 4), "float32")).batch(2)
+"""
+REDUCES = OF_DATA + "print(data.reduce(0.0, lambda total, x: total + train(x)))"
+MAPS = OF_DATA + "print(list(data.map(train)))"
+
+
+@pytest.mark.parametrize("text", [IN_A_SCOPE, REDUCES, MAPS], ids=["strategy's scope", "reduce", "map"])
+def test_a_function_is_audited_wherever_it_is_called_from(text: str, tmp_path: Path) -> None:
+    audit = audited(run(tmp_path, "--format", "json", str(written(tmp_path, MODEL + text))))
+
+    assert by_status(audit) == {}
+    assert len(audit["variables"]) == 4
+
+
+CATCHES = (
+    MODEL
+    + """
+log = open("log.txt", "w")
+log.write("before")
+
+@tf.function(autograph=False)
+def catching(x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    try:
+        gradients = tape.gradient(loss, model.trainable_variables)
+    except:
+        gradients = [tf.zeros_like(v) for v in model.trainable_variables]
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+catching(tf.ones((2, 4)))
+open("after.txt", "w")
+"""
+)
+
+
+def test_no_except_of_a_step_lets_it_run_and_what_was_written_before_it_is_kept(tmp_path: Path) -> None:
+    audit = audited(run(tmp_path, "--format", "json", str(written(tmp_path, CATCHES))))
+
+    assert by_status(audit) == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.txt", "train.py"]
+    assert (tmp_path / "log.txt").read_text("utf-8") == "before"
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("model.fit(np.ones((8, 4)), np.ones((8, 1)))", "fit cannot begin: ValueError"),
+        ("model.compile('sgd', 'mse'); model.fit(np.ones((8, 4)), np.ones((7, 1)))", "fit cannot begin: ValueError"),
+    ],
+    ids=["not compiled", "too few labels"],
+)
+def test_a_call_that_keras_would_refuse_ends_the_run(call: str, told: str, tmp_path: Path) -> None:
+    done = run(
+        tmp_path, str(written(tmp_path, f"{MODEL}\ntry:\n    {call}\nexcept ValueError:\n    train(tf.ones((2, 4)))"))
+    )
+
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "defect" not in done.stderr
+
+
+FAILING_HOOK = """
+import sys
+from gradaudit.cli import main
+from gradaudit.tracing import first_step
+
+def fail(frame):
+    raise RuntimeError("a defect")
+
+first_step.loose_step = fail
+sys.argv = ["gradaudit", "run", sys.argv[1]]
+main()
+"""
+GOES_ON = MODEL + "\ntry:\n    train(tf.ones((2, 4)))\nexcept BaseException:\n    open('after.txt', 'w')\n"
+
+
+def test_a_defect_of_ours_ends_the_run_and_is_not_for_the_script_to_catch(tmp_path: Path) -> None:
+    script = written(tmp_path, GOES_ON)
+
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING_HOOK, str(script)], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+
+    assert done.returncode == 2
+    assert "gradaudit failed: RuntimeError: a defect" in done.stderr
+    assert not (tmp_path / "after.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("import os\nos.environ['KERAS_BACKEND'] = 'jax'\n", "train(tf.ones((2, 4)))\n"),
+        ("import os\nos.environ['KERAS_BACKEND'] = 'jax'\nimport no_such_library\n", ""),
+        ("", "keras.config.set_backend('jax')\ntrain(tf.ones((2, 4)))\n"),
+    ],
+)
+def test_a_script_that_chooses_another_backend_is_refused(before: str, after: str, tmp_path: Path) -> None:
+    done = run(tmp_path, str(written(tmp_path, before + MODEL + after)))
+
+    assert done.returncode == 2
+    assert "train.py tells Keras to use 'jax', and gradaudit audits steps that run on TensorFlow" in done.stderr
+
+
+ASKS = (
+    MODEL
+    + """
+strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+
+def step(x):
+    for _ in range(2):
+        x = x + 1.0
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    print(float(tf.reduce_sum(gradients[0])))
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+for x in np.ones((2, 8, 4), "float32"):
+    strategy.run(step, args=(x,))
+"""
+)
+
+
+def test_a_number_that_depends_on_a_gradient_is_told_in_words_with_the_users_own_line(tmp_path: Path) -> None:
+    script = written(tmp_path, ASKS)
+
+    done = run(tmp_path, "train.py")
+
+    line = script.read_text("utf-8").splitlines().index("    print(float(tf.reduce_sum(gradients[0])))") + 1
+    assert done.returncode == 2
+    assert f"at train.py:{line} in step: the loop asks for a number that depends on a gradient" in done.stderr
+    assert "__autograph_generated_file" not in done.stderr
+
+
+LOOKS = (
+    MODEL
+    + """
+for image in np.ones((2, 8, 4), "float32"):
+    image = tf.constant(image)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        score = tf.reduce_sum(model(image))
+    slope = tape.gradient(score, image)
+    print("left", sorted(name for name, value in globals().items() if "SymbolicTensor" in type(value).__name__))
+model.compile("sgd", "mse")
+model.fit(np.ones((8, 4)), np.ones((8, 1)))
+"""
+)
+
+
+def test_a_loop_that_does_not_train_leaves_no_symbolic_tensors_behind(tmp_path: Path) -> None:
+    done = run(tmp_path, "--format", "json", str(written(tmp_path, LOOKS)))
+
+    assert "fit at train.py" in audited(done)["notes"][0]
+    assert done.stderr.count("left []") == 2
