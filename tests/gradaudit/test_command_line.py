@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gradaudit.cli import _rendered
+from gradaudit.cli.writing import _rendered
 from gradaudit.environment import quiet_tensorflow
 from gradaudit.graph.report import Report
 from gradaudit.reports import picture
@@ -364,7 +364,7 @@ def on_terminal(arguments: list[str], **environment: str) -> str:
 
 
 def test_a_reader_that_has_seen_enough_causes_no_traceback():
-    program = "from gradaudit.cli import _print; _print('line\\n' * 100_000)"
+    program = "from gradaudit.cli.terminal import print_text; print_text('line\\n' * 100_000)"
     ended = subprocess.run(
         f'{sys.executable} -c "{program}" | head -1', shell=True, capture_output=True, text=True, check=True
     )
@@ -379,8 +379,8 @@ def test_a_standard_output_that_takes_nothing_is_told(redirection: str, told: st
     if "full" in redirection and not Path("/dev/full").exists():
         pytest.skip("this system has no device that is always full")
     program = (
-        "from gradaudit.cli import _explanation, _print\n"
-        "try:\n    _print('line')\nexcept Exception as error:\n    raise SystemExit(_explanation(error))"
+        "from gradaudit.cli.mishaps import explained\nfrom gradaudit.cli.terminal import print_text\n"
+        "try:\n    print_text('line')\nexcept Exception as error:\n    raise SystemExit(explained(error))"
     )
     ended = subprocess.run(f'{sys.executable} -c "{program}" {redirection}', shell=True, capture_output=True, text=True)
 
@@ -389,7 +389,7 @@ def test_a_standard_output_that_takes_nothing_is_told(redirection: str, told: st
 
 
 def test_a_character_that_the_encoding_lacks_loses_no_report():
-    program = "from gradaudit.cli import _print; _print('größe → 日本\\n')"
+    program = "from gradaudit.cli.terminal import print_text; print_text('größe → 日本\\n')"
     ended = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

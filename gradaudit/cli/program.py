@@ -1,0 +1,68 @@
+"""The command `gradaudit`: its commands, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gradaudit.cli.baseline import baseline
+from gradaudit.cli.cover import cover
+from gradaudit.cli.diff import diff
+from gradaudit.cli.graph import graph
+from gradaudit.cli.init import init
+from gradaudit.cli.manual import explain, list_rules
+from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, explained_usage, refuse, show_traceback
+from gradaudit.cli.trace import run, trace
+
+
+class _Program(click.Group):
+    """A group whose every failure is one message on standard error and exit status 2."""
+
+    def main(  # type: ignore[override]  # click tells apart by overloads whether this returns
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command; in standalone mode, end the process with its status."""
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **extra)
+        try:
+            status = super().main(args, prog_name, standalone_mode=False, **extra)
+        except click.UsageError as error:
+            status = refuse(explained_usage(error))
+        except click.ClickException as error:
+            status = refuse(error.format_message())
+        except click.Abort:
+            status = refuse("Interrupted.")
+        except Exception as error:  # noqa: BLE001  # a crash must not end with 1, which means that the gate fails
+            status = refuse(explained(error))
+            show_traceback(error)
+        sys.exit(status)
+
+
+def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from gradaudit.environment import own_version
+
+        click.echo(f"gradaudit {own_version()}")
+        context.exit()
+
+
+@click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
+@click.pass_context
+def main(context: click.Context) -> int:
+    """Tell, before training, which variables of a train step will never learn, and why."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        return COULD_NOT_AUDIT
+    return 0
+
+
+for command in (trace, run, cover, list_rules, explain, baseline, diff, graph, init):
+    main.add_command(command)
