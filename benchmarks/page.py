@@ -1,4 +1,4 @@
-"""How long the HTML page takes: to be made, to open in Chromium, and to answer what a person does.
+"""How long pictures take, and the HTML page: to be made, to open in Chromium, and to answer what a person does.
 
     python benchmarks/page.py --output table.md
 
@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))  # the generated audit is that of the tests
 os.chdir(ROOT)
 
 from gradaudit.graph.report import Audit, Report  # noqa: E402  # found only once the path is set
+from gradaudit.reports.graph_report import GraphRequest, render_graph  # noqa: E402  # as above
 from gradaudit.reports.page import render_page  # noqa: E402  # as above
 
 
@@ -53,9 +54,11 @@ def rows(audits: dict[str, Audit], runs: int) -> list[str]:
 
 def measure(audit: Audit, runs: int) -> dict[str, str]:
     """What is known of the page of an audit, by what it is about."""
-    started = time.perf_counter()
-    page = render_page(Report({"version": "0"}, {}, (audit,)))
-    made = time.perf_counter() - started
+    layers = seconds_of(lambda: render_graph(audit, GraphRequest("dot")))
+    ops = seconds_of(lambda: render_graph(audit, GraphRequest("dot", "op")))
+    report = Report({"version": "0"}, {}, (audit,))
+    made = seconds_of(lambda: render_page(report))
+    page = render_page(report)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "report.html")
         path.write_text(page, "utf-8")
@@ -63,10 +66,19 @@ def measure(audit: Audit, runs: int) -> dict[str, str]:
     return {
         "variables": f"{len(audit.variables):,}",
         "tensors": f"{len(audit.graph):,}",
+        "a drawing of layers": f"{layers:.1f} s",
+        "a drawing of ops": f"{ops:.1f} s",
         "the page is made": f"{made:.1f} s",
         "its size": f"{len(page) / 1e6:.1f} MB",
         **{name: f"{statistics.median(seconds) * 1000:.0f} ms" for name, seconds in times.items()},
     }
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long it takes, once."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
 
 
 def in_browser(path: Path, runs: int) -> dict[str, list[float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from gradaudit import audit
 from gradaudit.config import read_project
 from gradaudit.graph.report import Audit
-from gradaudit.reports.graph_report import GraphRequest, render_graph
 from gradaudit.reports.op_flows import OpFlows
 from gradaudit.reports.op_sketch import OpSketch, sketch_ops
 from gradaudit.reports.op_view import OP_LIMIT
@@ -69,10 +67,3 @@ def test_every_variable_of_the_step_can_be_drawn(seed: Audit):
         content = sketch_ops(flows, focus=verdict.path)
         assert [box.title for box in content.boxes if box.is_focus] == [verdict.path.rpartition("/")[2]]
         assert len(content.boxes) <= OP_LIMIT
-
-
-@pytest.mark.parametrize("request_", [GraphRequest(focus=KERNEL, level="op"), GraphRequest(around="xtts", level="op")])
-def test_a_drawing_takes_a_second(seed: Audit, request_: GraphRequest):
-    start = time.perf_counter()
-    render_graph(seed, request_)
-    assert time.perf_counter() - start < 3  # a tenth of it on a machine that has nothing else to do

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -245,7 +244,7 @@ def test_the_end_of_a_path_may_be_a_glob():
     assert by_path == by_end
 
 
-def test_a_graph_of_fifty_thousand_ops_is_drawn_in_seconds():
+def test_a_graph_of_fifty_thousand_ops_is_drawn_on_a_screen():
     audit = xtts_audit("minimal-unpatched", blocks=12)
     graph: networkx.DiGraph = audit.graph
     above = next(node for node, output in graph.nodes(data="output") if output == "mel_output")
@@ -255,9 +254,8 @@ def test_a_graph_of_fifty_thousand_ops_is_drawn_in_seconds():
         graph.add_edge(above, f"op {index}", flow="passes")
         graph.add_edge(f"op {index}", f"op {index // 2}", flow="blocked" if index % 7 else "passes")
         above = f"op {index}"
-    start = time.perf_counter()
-    draw(audit)
-    assert time.perf_counter() - start < 20
+    assert len(sketch(audit)) <= LIMIT
+    assert draw(audit).startswith("strict digraph")
 
 
 def test_the_svg_holds_whole_names_as_tooltips_where_the_box_cuts_them():
