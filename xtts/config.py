@@ -36,6 +36,7 @@ class ModelTable(Table):
     vocabulary_size: Annotated[int, Field(ge=2)] | None = None
     mel_channels: Annotated[int, Field(ge=1)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    aligned: bool = False
 
 
 class DataTable(Table):

@@ -83,17 +83,19 @@ class GeneratedBatches(keras.utils.PyDataset):
             "text_lengths": _lengths([utterance.tokens for utterance in utterances]),
             "mel_lengths": _lengths([utterance.mel for utterance in utterances]),
         }
+        durations = _pad([utterance.durations for utterance in utterances], tokens)
         inputs = {
             "text_inputs": _pad([utterance.tokens for utterance in utterances], tokens),
             "mel_inputs": mel,
             "audio_conditioning": _pad([reference.mel for reference in references], self.shape.reference_frames),
             "audio_lengths": _lengths([reference.mel for reference in references]),
+            "durations": durations,
             **lengths,
         }
         targets = {
             "mel": mel,
             "stop": _pad([utterance.stop for utterance in utterances], frames),
-            "duration": _pad([utterance.durations for utterance in utterances], tokens),
+            "duration": durations,
             "pitch": _pad([utterance.frame_pitch for utterance in utterances], frames),
             "energy": _pad([utterance.frame_energy for utterance in utterances], frames),
             "prosody_pitch": _pad([utterance.token_pitch for utterance in utterances], tokens),

@@ -53,12 +53,16 @@ class MultiHeadAttention(keras.layers.Layer):
         Returns:
             `(batch, queries, width)`.
         """
-        gathered = ops.dot_product_attention(
-            self._split_heads(self.query(queries)),
-            self._split_heads(self.key(memory)),
-            self._split_heads(self.value(memory)),
-            mask=visible,
-        )
+        keys, values = self.read(memory)
+        return self.gather(queries, keys, values, visible)
+
+    def read(self, memory):
+        """Return the keys and the values of a memory, each `(batch, keys, heads, width / heads)`, to keep for later."""
+        return self._split_heads(self.key(memory)), self._split_heads(self.value(memory))
+
+    def gather(self, queries, keys, values, visible=None):
+        """As `call`, from a memory whose keys and values have been read."""
+        gathered = ops.dot_product_attention(self._split_heads(self.query(queries)), keys, values, mask=visible)
         return self.result(ops.reshape(gathered, (*ops.shape(queries)[:-1], self.width)))
 
     def _split_heads(self, sequence):
