@@ -9,13 +9,16 @@ from pathlib import Path
 
 import click
 
+from xtts.data.cli import prepare_command
+from xtts.printable import printable
+
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.toml"
 EXIT_REFUSED = 2
 
 
 @click.group()
 def commands() -> None:
-    """Train the XTTS text-to-speech model."""
+    """Prepare speech for the XTTS text-to-speech model, and train it."""
 
 
 @commands.command("train")
@@ -38,17 +41,20 @@ def train_command(config: Path, scenario: str | None, overrides: tuple[str, ...]
     train(read_config(config, scenario, overrides), _print_step)
 
 
+commands.add_command(prepare_command)
+
+
 def main() -> None:
     """Run the command; what it refuses is one line on standard error and exit status 2."""
-    from xtts.errors import ConfigError
+    from xtts.errors import ConfigError, DataError
 
     try:
         commands.main(standalone_mode=False)
     except click.ClickException as refusal:
         refusal.show()
         sys.exit(EXIT_REFUSED)
-    except ConfigError as refusal:
-        click.echo(f"xtts: {refusal}", err=True)
+    except (ConfigError, DataError) as refusal:
+        click.echo(f"xtts: {printable(str(refusal))}", err=True)
         sys.exit(EXIT_REFUSED)
     except click.Abort:
         click.echo("xtts: interrupted", err=True)
