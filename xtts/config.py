@@ -38,8 +38,13 @@ class ModelTable(Table):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
 
 
+# Keys of [data] that mean nothing to the other source of batches.
+OF_GENERATED = ("batch_size", "most_tokens", "most_frames")
+OF_CORPUS = ("shapes", "frames_in_batch", "workers")
+
+
 class DataTable(Table):
-    """[data]: the generated batches, and the targets that they hold."""
+    """[data]: a prepared corpus, or generated batches if none is named; and the targets that they hold."""
 
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = TARGETS
     seed: Annotated[int, Field(ge=0)] = 0
@@ -47,6 +52,21 @@ class DataTable(Table):
     most_tokens: Annotated[int, Field(ge=2)] = 24
     most_frames: Annotated[int, Field(ge=2)] = 160
     reference_frames: Annotated[int, Field(ge=2)] = 96
+    corpus: str | None = None
+    shapes: Annotated[int, Field(ge=1)] = 4
+    frames_in_batch: Annotated[int, Field(ge=1)] = 4_000
+    workers: Annotated[int, Field(ge=1)] = 2
+
+    @model_validator(mode="after")
+    def _keys_are_of_one_source(self) -> DataTable:
+        if self.corpus is None:
+            strangers, advice = OF_CORPUS, "is for a prepared corpus: name it with data.corpus"
+        else:
+            strangers, advice = OF_GENERATED, f"is for generated batches: with data.corpus set {', '.join(OF_CORPUS)}"
+        for key in strangers:
+            if key in self.model_fields_set:
+                raise ValueError(f"data.{key} {advice}")
+        return self
 
 
 class LossTable(Table):

@@ -10,7 +10,7 @@ import gradaudit
 from gradaudit.config import read_project
 from gradaudit.errors import ConfigError as AuditConfigError
 from xtts.config import Config, read_tables
-from xtts.errors import ConfigError
+from xtts.errors import ConfigError, DataError
 from xtts.training.assembly import compiled_model, training_batches
 
 
@@ -21,14 +21,15 @@ def subject(config: Mapping[str, Any]) -> gradaudit.Subject:
         config: the parsed file, with a scenario's changes applied.
 
     Raises:
-        gradaudit.errors.ConfigError: a key is unknown, or a value is of the wrong kind.
+        gradaudit.errors.ConfigError: a key is unknown, a value is of the wrong kind, or the corpus cannot be used.
     """
     try:
         checked = read_tables(config)
-    except ConfigError as error:
+        model = compiled_model(checked)
+        batches = training_batches(checked, model)
+    except (ConfigError, DataError) as error:
         raise AuditConfigError(str(error)) from None
-    model = compiled_model(checked)
-    return gradaudit.Subject.from_keras(model, training_batches(checked, model))
+    return gradaudit.Subject.from_keras(model, batches)
 
 
 def read_config(path: Path, scenario: str | None = None, overrides: Sequence[str] = ()) -> Config:
