@@ -59,21 +59,30 @@ class LossTable(Table):
 
 
 class OptimizerTable(Table):
-    """[optimizer]: which one, and how fast."""
+    """[optimizer]: which one, and how fast. Steps are those of `fit`, one for each batch."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class TrainTable(Table):
-    """[train]: length, precision and compilation."""
+    """[train]: length, precision, compilation and device; how often is saved and validated, and when that ends it."""
 
     steps: Annotated[int, Field(ge=1)] = 20
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
+    device: Literal["auto", "cpu", "gpu"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
+    save_every: Annotated[int, Field(ge=1)] = 500
+    keep: Annotated[int, Field(ge=1)] = 3
+    validation_batches: Annotated[int, Field(ge=0)] = 4
+    patience: Annotated[int, Field(ge=1)] | None = None
 
 
 class Config(Table):
@@ -96,6 +105,21 @@ class Config(Table):
             output = OUTPUT_OF_TARGET[target]
             if output not in readable:
                 raise ValueError(f"data.targets names {target!r}, but its output {output!r} is not among loss.outputs")
+        return self
+
+    @model_validator(mode="after")
+    def _training_outlasts_its_warmup(self) -> Config:
+        if self.optimizer.warmup_steps >= self.train.steps and self.optimizer.warmup_steps:
+            raise ValueError(
+                f"optimizer.warmup_steps = {self.optimizer.warmup_steps} leaves nothing of "
+                f"train.steps = {self.train.steps}: warm up for fewer steps, or train for more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_wait_for(self) -> Config:
+        if self.train.patience is not None and not self.train.validation_batches:
+            raise ValueError("train.patience waits for the validation loss: set train.validation_batches above 0")
         return self
 
 

@@ -31,6 +31,34 @@ for decoder in ("autoregressive", "diffusion"):
     print(decoder, history["loss"])
 """
 
+RESUMED = """
+import signal, sys
+from pathlib import Path
+
+import keras
+
+from tests.xtts.conftest import SMALL_BATCH, checkpoints, logged, read_tables, train_in
+from xtts.subject import read_training, require_trained
+
+assert keras.backend.backend() == "jax"
+folder = Path(sys.argv[1])
+config = read_tables({
+    "model": {"preset": "tiny", "dropout": 0.1, "decoder": "diffusion"},
+    "data": {**SMALL_BATCH, "targets": ["mel", "stop"]},
+    "loss": {"participation": "freeze"},
+    "optimizer": {"schedule": "cosine", "warmup_steps": 2, "accumulate": 2, "ema": 0.9, "clip_norm": 0.5},
+    "train": {"steps": 9, "save_every": 3, "validation_batches": 1},
+})
+interrupt = lambda step, _: signal.raise_signal(signal.SIGINT) if step == 4 else None
+train_in(folder / "whole", config)
+assert train_in(folder / "broken", config, interrupt).step == 5
+train_in(folder / "broken", config, resume=True)
+assert logged(folder / "broken") == logged(folder / "whole")
+assert len(logged(folder / "whole")) == 9
+assert sum(len(file.read_bytes()) for file in (folder / "whole" / "tensorboard").iterdir()) > 50_000
+print(require_trained(read_training(folder / "whole" / "config.toml")))
+"""
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
@@ -39,6 +67,18 @@ def test_fit_trains_both_decoders_on_jax():
     run = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("autoregressive [")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
+def test_on_jax_too_an_interrupted_training_has_the_losses_of_one_that_was_not_and_the_audit_says_that_it_is_left_out(
+    tmp_path,
+):
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", RESUMED, str(tmp_path)]
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("not audited: gradaudit audits steps on TensorFlow, and this one runs on jax; ")
 
 
 def test_neither_model_nor_training_imports_a_backend():

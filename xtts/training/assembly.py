@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import keras
 
-from xtts.config import Config, OptimizerTable
+from xtts.config import Config
 from xtts.data.generated import BatchShape, GeneratedBatches
+from xtts.data.stream import FIRST_HELD_OUT, BatchStream
 from xtts.models.xtts import XTTS
+from xtts.training.gradient_norms import watched
 from xtts.training.losses import XTTSLoss
 
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
 
 
-def compiled_model(config: Config) -> XTTS:
-    """Return the model as `fit` takes it: heads frozen if so configured, criterion and optimizer compiled in."""
+def compiled_model(config: Config, watch: bool = False) -> XTTS:
+    """Return the model as `fit` takes it: heads frozen if so configured, criterion and optimizer compiled in.
+
+    Args:
+        config: what to train, and how.
+        watch: whether the optimizer also keeps the norm of each module's gradient.
+    """
     model = XTTS.from_preset(
         config.model.preset,
         seed=config.train.seed,
@@ -24,9 +31,10 @@ def compiled_model(config: Config) -> XTTS:
         # Before `compile`: Keras settles then which variables train, and so which get optimizer slots.
         model.freeze_heads_without_target(config.data.targets)
     model.compile(
-        optimizer=_optimizer(config.optimizer),
+        optimizer=_optimizer(config, watch),
         loss=XTTSLoss(**dict(config.loss)),
-        jit_compile=config.train.jit_compile,
+        # What JAX does not compile it runs op by op, a thousand times slower.
+        jit_compile=config.train.jit_compile or keras.backend.backend() == "jax",
     )
     return model
 
@@ -48,8 +56,38 @@ def training_batches(config: Config, model: XTTS) -> GeneratedBatches:
     )
 
 
-def _optimizer(table: OptimizerTable) -> keras.optimizers.Optimizer:
-    arguments = {"learning_rate": table.learning_rate, "global_clipnorm": table.clip_norm}
+def held_out_batches(config: Config, model: XTTS) -> BatchStream | None:
+    """Return the batches that no training sees, always the same ones, or `None` if there are to be none."""
+    if not config.train.validation_batches:
+        return None
+    return BatchStream(training_batches(config, model), FIRST_HELD_OUT, config.train.validation_batches)
+
+
+def learning_rate(config: Config) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Return the learning rate, or its schedule over the steps if it changes."""
+    table = config.optimizer
+    if table.schedule == "constant" and not table.warmup_steps:
+        return table.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        # Without a warm-up this is the highest rate; with one, what it begins with: not 0, or a step would be lost.
+        table.learning_rate / max(table.warmup_steps, 1),
+        decay_steps=config.train.steps - table.warmup_steps,
+        alpha=1.0 if table.schedule == "constant" else 0.0,
+        warmup_target=table.learning_rate if table.warmup_steps else None,
+        warmup_steps=table.warmup_steps,
+    )
+
+
+def _optimizer(config: Config, watch: bool) -> keras.optimizers.Optimizer:
+    table = config.optimizer
+    arguments = {
+        "learning_rate": learning_rate(config),
+        "global_clipnorm": table.clip_norm,
+        "gradient_accumulation_steps": table.accumulate if table.accumulate > 1 else None,
+    }
+    if table.ema is not None:
+        arguments |= {"use_ema": True, "ema_momentum": table.ema}
     if table.weight_decay is not None:
         arguments["weight_decay"] = table.weight_decay
-    return OPTIMIZERS[table.name](**arguments)
+    optimizer = OPTIMIZERS[table.name]
+    return (watched(optimizer) if watch else optimizer)(**arguments)
