@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 
@@ -109,3 +110,24 @@ def test_a_loss_that_is_not_finite_ends_with_status_1(monkeypatch, capsys):
 def test_a_name_that_would_move_the_cursor_is_shown_as_it_is_spelt(monkeypatch, capsys):
     assert run(monkeypatch, "train", "--output", "\x1b[2Jrun", "--resume") == 2
     assert "\\x1b[2Jrun" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_bar_shows_how_far_how_fast_and_with_which_losses(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with cli._steps_shown(10, folder=object()) as (report, say):
+        for step in range(5, 8):
+            report(step, {"loss": 3.25, "mel": 3.0, **({"val_loss": 4.5} if step == 6 else {})})
+        say("saved runs/[bold]/x")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert re.search(r"7/10 \d+\.\d steps/s \d+:\d\d:\d\d loss 3\.2500  mel 3", shown)
+    assert "step 6  loss 3.2500  mel 3  val_loss 4.5" in shown
+    assert "xtts: saved runs/[bold]/x" in shown

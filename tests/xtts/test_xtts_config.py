@@ -19,6 +19,12 @@ def test_the_default_file_says_what_the_defaults_are():
     assert read_config(CONFIGS / "default.toml") == Config()
 
 
+def test_every_key_is_documented():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "xtts" / "model.md").read_text("utf-8")
+    keys = [f"`{name}.{key}`" for name, table in Config() for key in type(table).model_fields]
+    assert [key for key in keys if key not in page] == []
+
+
 def test_the_default_gives_every_output_a_target():
     assert set(Config().data.targets) == set(TARGETS)
 

@@ -194,5 +194,7 @@ class _StepReports(keras.callbacks.Callback):
         self.report = report
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Pass a step's losses on."""
+        """Pass a step's losses on, and have Keras forget those of the steps before, which it would keep to the end."""
+        self.model.history.epoch.clear()
+        self.model.history.history.clear()
         self.report(epoch + 1, loss_terms(dict(logs or {})))
