@@ -128,7 +128,8 @@ def _folder(training: Training, output: Path | None, resume: bool, dry_run: bool
 
 def _train(training: Training, folder: RunFolder | None, no_audit: bool, overfit: bool, dry_run: bool) -> Outcome:
     from xtts.subject import require_trained
-    from xtts.training.loop import require_device, train
+    from xtts.training.devices import require_device
+    from xtts.training.loop import train
 
     require_device(training.config)
     if not no_audit:

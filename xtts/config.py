@@ -78,6 +78,7 @@ class TrainTable(Table):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
     save_every: Annotated[int, Field(ge=1)] = 500
     keep: Annotated[int, Field(ge=1)] = 3
@@ -113,6 +114,15 @@ class Config(Table):
             raise ValueError(
                 f"optimizer.warmup_steps = {self.optimizer.warmup_steps} leaves nothing of "
                 f"train.steps = {self.train.steps}: warm up for fewer steps, or train for more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_device_gets_as_many_utterances(self) -> Config:
+        if self.data.batch_size % self.train.devices:
+            raise ValueError(
+                f"data.batch_size = {self.data.batch_size} cannot be shared evenly among "
+                f"train.devices = {self.train.devices}: make it a multiple"
             )
         return self
 

@@ -59,6 +59,39 @@ assert sum(len(file.read_bytes()) for file in (folder / "whole" / "tensorboard")
 print(require_trained(read_training(folder / "whole" / "config.toml")))
 """
 
+SHARED = """
+import signal, sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.xtts.conftest import SMALL_BATCH, logged, read_tables, train_in
+
+folder = Path(sys.argv[1])
+
+
+def config(devices):
+    return read_tables({
+        "model": {"preset": "tiny"},
+        "data": {**SMALL_BATCH, "batch_size": 4, "targets": ["mel", "stop"]},
+        "loss": {"participation": "freeze"},
+        "optimizer": {"accumulate": 2, "ema": 0.9},
+        "train": {"steps": 6, "save_every": 3, "validation_batches": 1, "devices": devices},
+    })
+
+
+def losses(path):
+    return np.array([float(line["loss"]) for line in logged(path)] + [float(logged(path)[-1]["val_loss"])])
+
+
+interrupt = lambda step, _: signal.raise_signal(signal.SIGINT) if step == 3 else None
+train_in(folder / "alone", config(1))
+assert train_in(folder / "shared", config(2), interrupt).step == 4
+train_in(folder / "shared", config(2), resume=True)
+np.testing.assert_allclose(losses(folder / "shared"), losses(folder / "alone"), rtol=1e-5)
+assert not np.array_equal(losses(folder / "shared"), losses(folder / "alone"))  # it was another sum
+"""
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
@@ -79,6 +112,15 @@ def test_on_jax_too_an_interrupted_training_has_the_losses_of_one_that_was_not_a
     run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("not audited: gradaudit audits steps on TensorFlow, and this one runs on jax; ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
+def test_two_devices_that_share_batches_of_unequal_lengths_have_the_losses_of_one(tmp_path):
+    two = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SHARED, str(tmp_path)]
+    run = subprocess.run(command, env={**os.environ, **two}, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_neither_model_nor_training_imports_a_backend():

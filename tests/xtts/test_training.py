@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -12,17 +14,18 @@ from tests.xtts.conftest import QUICK, SEED_CONFIG, TINY, checkpoints, config_wi
 from xtts.config import read_tables
 from xtts.data.generated import GeneratedBatches
 from xtts.data.stream import FIRST_HELD_OUT, BatchStream
-from xtts.errors import AuditFailure, NotFiniteError, RunError
+from xtts.errors import AuditFailure, ConfigError, NotFiniteError, RunError
 from xtts.layers.attention import MultiHeadAttention
 from xtts.subject import read_training, require_trained
 from xtts.training.assembly import compiled_model, held_out_batches, learning_rate, training_batches
 from xtts.training.checkpoint import seeds
+from xtts.training.devices import require_device
 from xtts.training.gradient_norms import module_of, read_norms
 from xtts.training.looking import QuietValidation
-from xtts.training.loop import require_device, train
+from xtts.training.loop import train
 from xtts.training.pictures import draw, look
 from xtts.training.run_folder import open_run
-from xtts.training.stopping import EarlyStopping
+from xtts.training.stopping import EarlyStopping, FiniteGuard
 
 
 def events_of(path) -> list[Event]:
@@ -217,12 +220,43 @@ def test_a_value_of_the_data_that_is_not_finite_is_named_with_its_utterance(monk
         train(config_with(QUICK), unheard)
 
 
+def guarded(logs: dict[str, float], scale: float | None = None) -> FiniteGuard:
+    """A guard that is shown the third step after the tenth."""
+    guard = FiniteGuard(BatchStream(Numbers(), first=10), start=10)
+    guard.set_model(SimpleNamespace(optimizer=SimpleNamespace(dynamic_scale=scale)))
+    guard.on_epoch_end(12, logs)
+    return guard
+
+
+def test_a_gradient_that_is_not_finite_while_the_loss_is_names_its_modules():
+    guarded({"loss": 1.0, "gradient_norm": 2.0}, scale=1.0)
+    norms = {"gradient_norm/text_encoder": np.nan, "gradient_norm/style": 1.0, "gradient_norm/mel_decoder": np.inf}
+    with pytest.raises(NotFiniteError) as caught:
+        guarded({"loss": 1.0, "mel": 1.0, "gradient_norm": np.nan, **norms})
+    assert str(caught.value) == (
+        "Step 13: not finite in the gradient, first where it comes to first: mel_decoder, text_encoder. "
+        "It was batch 12: row 0, row 1. All that is in it is finite."
+    )
+
+
+def test_a_gradient_that_is_finite_at_no_scale_of_the_loss_stops_a_training_in_float16():
+    with pytest.raises(NotFiniteError, match="Step 13: the gradient is not finite at any scale that float16 has"):
+        guarded({"loss": 1.0}, scale=0.5)
+
+
 def test_a_gpu_that_is_asked_for_and_absent_is_an_error():
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is a GPU here")
     with pytest.raises(RunError, match=r'train.device is "gpu", and tensorflow sees none: .* set train.device = "cpu"'):
         require_device(read_tables({"train": {"device": "gpu"}}))
     assert require_device(read_tables({})) == "the CPU, with tensorflow"
+
+
+def test_several_devices_are_refused_where_keras_shares_no_batches_among_them():
+    with pytest.raises(RunError, match=r"train.devices is 2, and with tensorflow .* set KERAS_BACKEND=jax"):
+        require_device(read_tables({"train": {"devices": 2}}))
+    with pytest.raises(ConfigError, match=r"batch_size = 4 cannot be shared evenly among train.devices = 3"):
+        read_tables({"train": {"devices": 3}})
 
 
 # ------------------------------------------------------------------------------------------------------------ schedules

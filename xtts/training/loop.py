@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ import keras
 
 from xtts.config import Config
 from xtts.data.stream import BatchStream
-from xtts.errors import RunError
 from xtts.models.xtts import XTTS
 from xtts.training.assembly import compiled_model, held_out_batches, learning_rate, training_batches
 from xtts.training.checkpoint import Facts
+from xtts.training.devices import placed, require_device
 from xtts.training.looking import QuietValidation
 from xtts.training.readings import Readings, loss_terms
 from xtts.training.run_folder import RunFolder
@@ -66,24 +65,8 @@ def train(
         RunError: the device is absent, or the folder cannot be read or written.
     """
     say(f"training on {require_device(config)}")
-    with keras.device("cpu:0") if config.train.device == "cpu" else contextlib.nullcontext():
+    with placed(config):
         return _train(config, report, folder, say, overfit, limit)
-
-
-def require_device(config: Config) -> str:
-    """Return what is trained on, in words.
-
-    Raises:
-        RunError: a GPU is asked for, and Keras's backend sees none.
-    """
-    backend = keras.backend.backend()
-    accelerators = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
-    if config.train.device == "gpu" and not accelerators:
-        raise RunError(
-            f'train.device is "gpu", and {backend} sees none: install the driver and a build with GPU support, or set '
-            'train.device = "cpu".'
-        )
-    return f"{accelerators[0] if accelerators and config.train.device != 'cpu' else 'the CPU'}, with {backend}"
 
 
 def _train(
