@@ -49,7 +49,7 @@ setup: $(ready)
 $(ready): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { \
 	    echo "$(PYTHON) is not Python 3.10 to 3.13, which TensorFlow has wheels for: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "Installing what requirements.lock pins into $(VENV): some 400 MB to download, two minutes or so." >&2
+	@echo "Installing what requirements.lock pins into $(VENV): some 500 MB to download, two minutes or so." >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(pip) install --no-compile --no-deps --only-binary :all: --require-hashes --requirement requirements.lock
 	@$(pip) install --no-compile --no-build-isolation --no-deps --editable .
@@ -110,10 +110,11 @@ reports: setup
 	$(bin)/$(call format_reports,reports/formats)
 
 # No addresses get into the file: none is asked for, and the header is ours.
+# docopt serves num2words's own command alone, and has no wheel.
 lock:
 	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv==$(uv_version); }
 	UV_PYTHON_DOWNLOADS=never UV_CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/uv pip compile pyproject.toml --quiet --universal \
-	    --python-version 3.10 --extra cpu --extra plot --extra xtts --extra dev --generate-hashes $(UPGRADE) --output-file requirements.lock
+	    --python-version 3.10 --extra cpu --extra plot --extra xtts --extra evaluate --extra dev --no-emit-package docopt --generate-hashes $(UPGRADE) --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -170,6 +170,8 @@ class Plan:
     script: str | None = None
     """What is run instead of a subject: a file, relative to the configuration, or a module."""
     arguments: tuple[str, ...] = ()
+    table: Mapping[str, Any] = field(default_factory=dict)
+    """gradaudit's own table with all that, as the file has it, without the scenarios."""
 
 
 class ConfigFile:
@@ -214,6 +216,7 @@ class ConfigFile:
             baseline=None if settings.baseline is None else self._beside(settings.baseline),
             script=settings.script,
             arguments=tuple(settings.arguments),
+            table={key: value for key, value in _own_table(tables, self.path).items() if key != "scenario"},
         )
 
     @property

@@ -36,10 +36,16 @@ class ModelTable(Table):
     vocabulary_size: Annotated[int, Field(ge=2)] | None = None
     mel_channels: Annotated[int, Field(ge=1)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    aligned: bool = False
+
+
+# Keys of [data] that mean nothing to the other source of batches.
+OF_GENERATED = ("batch_size", "most_tokens", "most_frames")
+OF_CORPUS = ("shapes", "frames_in_batch", "workers")
 
 
 class DataTable(Table):
-    """[data]: the generated batches, and the targets that they hold."""
+    """[data]: a prepared corpus, or generated batches if none is named; and the targets that they hold."""
 
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = TARGETS
     seed: Annotated[int, Field(ge=0)] = 0
@@ -47,6 +53,21 @@ class DataTable(Table):
     most_tokens: Annotated[int, Field(ge=2)] = 24
     most_frames: Annotated[int, Field(ge=2)] = 160
     reference_frames: Annotated[int, Field(ge=2)] = 96
+    corpus: str | None = None
+    shapes: Annotated[int, Field(ge=1)] = 4
+    frames_in_batch: Annotated[int, Field(ge=1)] = 4_000
+    workers: Annotated[int, Field(ge=1)] = 2
+
+    @model_validator(mode="after")
+    def _keys_are_of_one_source(self) -> DataTable:
+        if self.corpus is None:
+            strangers, advice = OF_CORPUS, "is for a prepared corpus: name it with data.corpus"
+        else:
+            strangers, advice = OF_GENERATED, f"is for generated batches: with data.corpus set {', '.join(OF_CORPUS)}"
+        for key in strangers:
+            if key in self.model_fields_set:
+                raise ValueError(f"data.{key} {advice}")
+        return self
 
 
 class LossTable(Table):
@@ -59,21 +80,31 @@ class LossTable(Table):
 
 
 class OptimizerTable(Table):
-    """[optimizer]: which one, and how fast."""
+    """[optimizer]: which one, and how fast. Steps are those of `fit`, one for each batch."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class TrainTable(Table):
-    """[train]: length, precision and compilation."""
+    """[train]: length, precision, compilation and device; how often is saved and validated, and when that ends it."""
 
     steps: Annotated[int, Field(ge=1)] = 20
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
+    save_every: Annotated[int, Field(ge=1)] = 500
+    keep: Annotated[int, Field(ge=1)] = 3
+    validation_batches: Annotated[int, Field(ge=0)] = 4
+    patience: Annotated[int, Field(ge=1)] | None = None
 
 
 class Config(Table):
@@ -96,6 +127,30 @@ class Config(Table):
             output = OUTPUT_OF_TARGET[target]
             if output not in readable:
                 raise ValueError(f"data.targets names {target!r}, but its output {output!r} is not among loss.outputs")
+        return self
+
+    @model_validator(mode="after")
+    def _training_outlasts_its_warmup(self) -> Config:
+        if self.optimizer.warmup_steps >= self.train.steps and self.optimizer.warmup_steps:
+            raise ValueError(
+                f"optimizer.warmup_steps = {self.optimizer.warmup_steps} leaves nothing of "
+                f"train.steps = {self.train.steps}: warm up for fewer steps, or train for more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_device_gets_as_many_utterances(self) -> Config:
+        if self.data.batch_size % self.train.devices:
+            raise ValueError(
+                f"data.batch_size = {self.data.batch_size} cannot be shared evenly among "
+                f"train.devices = {self.train.devices}: make it a multiple"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_wait_for(self) -> Config:
+        if self.train.patience is not None and not self.train.validation_batches:
+            raise ValueError("train.patience waits for the validation loss: set train.validation_batches above 0")
         return self
 
 

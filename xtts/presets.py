@@ -26,6 +26,7 @@ class Architecture:
         style_tokens: number of style tokens.
         style_heads: attention heads over the style tokens.
         dropout: share of values dropped in training.
+        aligned: whether each frame is given the token that it speaks; training then needs durations.
         decoder: frame by frame (`autoregressive`), or all frames from noise (`diffusion`).
     """
 
@@ -43,6 +44,7 @@ class Architecture:
     style_heads: int
     dropout: float
     decoder: Decoder = "autoregressive"
+    aligned: bool = False
 
 
 PRESETS: dict[str, Architecture] = {

@@ -6,8 +6,11 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import csv
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from xtts.config import Config, read_tables
 from xtts.models.xtts import XTTS
 from xtts.subject import read_config
 from xtts.training.assembly import compiled_model, training_batches
+from xtts.training.loop import Outcome, train
+from xtts.training.run_folder import RunFolder, open_run
 
 SEED_CONFIG = Path(__file__).resolve().parents[2] / "xtts" / "configs" / "seed.toml"
 SMALL_BATCH = {"batch_size": 2, "most_tokens": 8, "most_frames": 30, "reference_frames": 20}
@@ -122,3 +127,44 @@ def scenario():
         return setup_of(read_config(SEED_CONFIG, name, [*TINY, *overrides]))
 
     return make
+
+
+QUICK = {
+    "model": {"preset": "tiny"},
+    "data": {**SMALL_BATCH, "targets": ["mel", "stop"]},
+    "loss": {"participation": "freeze"},
+    "optimizer": {"name": "sgd", "learning_rate": 1e-2},
+    "train": {"steps": 4, "save_every": 2, "validation_batches": 1},
+}
+"""What is traced fastest."""
+
+
+def config_with(tables: dict[str, Any], **changes: dict[str, Any]) -> Config:
+    """A configuration with some keys of its tables changed."""
+    return read_tables({name: {**tables.get(name, {}), **changes.get(name, {})} for name in tables.keys() | changes})
+
+
+@contextmanager
+def run_of(path: Path, config: Config, resume: bool = False) -> Iterator[RunFolder]:
+    with open_run(path, config, {"subject": "xtts.subject:subject"}, resume) as folder:
+        yield folder
+
+
+def unheard(_step: int, _losses: dict[str, float]) -> None:
+    """A report to nobody."""
+
+
+def train_in(path: Path, config: Config, report=unheard, resume: bool = False, **options) -> Outcome:
+    """Train in a run folder."""
+    with run_of(path, config, resume) as folder:
+        return train(config, report, folder, **options)
+
+
+def logged(path: Path) -> list[dict[str, str]]:
+    """The lines of a run's log, without what differs from run to run."""
+    with (path / "log.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: value for name, value in line.items() if name != "seconds"} for line in csv.DictReader(file)]
+
+
+def checkpoints(path: Path) -> list[str]:
+    return sorted(file.name for file in (path / "checkpoints").iterdir())

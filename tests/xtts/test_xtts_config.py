@@ -19,6 +19,12 @@ def test_the_default_file_says_what_the_defaults_are():
     assert read_config(CONFIGS / "default.toml") == Config()
 
 
+def test_every_key_is_documented():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "xtts" / "model.md").read_text("utf-8")
+    keys = [f"`{name}.{key}`" for name, table in Config() for key in type(table).model_fields]
+    assert [key for key in keys if key not in page] == []
+
+
 def test_the_default_gives_every_output_a_target():
     assert set(Config().data.targets) == set(TARGETS)
 
@@ -61,6 +67,8 @@ def test_the_auditors_table_is_left_alone():
         ({"model": 3}, "model = 3"),
         ({"data": {"targets": []}}, r"data\.targets = \[\]: .*at least 1"),
         ({"data": {"seed": -1}}, r"data\.seed = -1"),
+        ({"data": {"corpus": "a", "batch_size": 2}}, r"data\.batch_size is for generated .*shapes, frames_in_batch"),
+        ({"data": {"shapes": 2}}, r"data\.shapes is for a prepared corpus: name it with data\.corpus"),
         ({"loss": {"outputs": ["mel_output"]}}, "'stop', but its output 'stop_tokens' is not among loss.outputs"),
     ],
 )

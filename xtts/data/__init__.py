@@ -1,1 +1,1 @@
-"""Training batches."""
+"""Corpora, what is prepared of them, and training batches."""

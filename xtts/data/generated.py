@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from xtts.data.padding import lengths, pad
 from xtts.outputs import TARGETS, target_key
 
 FRAMES_PER_SECOND = 22_050 / 256
@@ -78,29 +79,31 @@ class GeneratedBatches(keras.utils.PyDataset):
         utterances = [utterance for utterance, _ in rows]
         references = [reference for _, reference in rows]
         tokens, frames = self.shape.most_tokens, self.shape.most_frames
-        mel = _pad([utterance.mel for utterance in utterances], frames)
-        lengths = {
-            "text_lengths": _lengths([utterance.tokens for utterance in utterances]),
-            "mel_lengths": _lengths([utterance.mel for utterance in utterances]),
+        mel = pad([utterance.mel for utterance in utterances], frames)
+        real = {
+            "text_lengths": lengths([utterance.tokens for utterance in utterances]),
+            "mel_lengths": lengths([utterance.mel for utterance in utterances]),
         }
+        durations = pad([utterance.durations for utterance in utterances], tokens)
         inputs = {
-            "text_inputs": _pad([utterance.tokens for utterance in utterances], tokens),
+            "text_inputs": pad([utterance.tokens for utterance in utterances], tokens),
             "mel_inputs": mel,
-            "audio_conditioning": _pad([reference.mel for reference in references], self.shape.reference_frames),
-            "audio_lengths": _lengths([reference.mel for reference in references]),
-            **lengths,
+            "audio_conditioning": pad([reference.mel for reference in references], self.shape.reference_frames),
+            "audio_lengths": lengths([reference.mel for reference in references]),
+            "durations": durations,
+            **real,
         }
         targets = {
             "mel": mel,
-            "stop": _pad([utterance.stop for utterance in utterances], frames),
-            "duration": _pad([utterance.durations for utterance in utterances], tokens),
-            "pitch": _pad([utterance.frame_pitch for utterance in utterances], frames),
-            "energy": _pad([utterance.frame_energy for utterance in utterances], frames),
-            "prosody_pitch": _pad([utterance.token_pitch for utterance in utterances], tokens),
-            "prosody_energy": _pad([utterance.token_energy for utterance in utterances], tokens),
+            "stop": pad([utterance.stop for utterance in utterances], frames),
+            "duration": durations,
+            "pitch": pad([utterance.frame_pitch for utterance in utterances], frames),
+            "energy": pad([utterance.frame_energy for utterance in utterances], frames),
+            "prosody_pitch": pad([utterance.token_pitch for utterance in utterances], tokens),
+            "prosody_energy": pad([utterance.token_energy for utterance in utterances], tokens),
             "prosody_speaking_rate": np.array([utterance.speaking_rate for utterance in utterances], "float32"),
         }
-        return inputs, {target_key(name): targets[name] for name in self.targets} | lengths
+        return inputs, {target_key(name): targets[name] for name in self.targets} | real
 
     def _utterance_and_reference(self, random: np.random.Generator) -> tuple[_Utterance, _Utterance]:
         speaker = int(random.integers(SPEAKERS))
@@ -176,14 +179,3 @@ class _Language:
         tilt = self.speaker_tilts[speaker] * channels
         ripple = 0.3 * np.cos(2 * np.pi * channels[None, :] * (2.0 + token_pitch[:, None]))
         return self.spectra[tokens] + tilt[None, :] + ripple + token_energy[:, None]
-
-
-def _pad(sequences: list[np.ndarray], length: int) -> np.ndarray:
-    padded = np.zeros((len(sequences), length, *sequences[0].shape[1:]), sequences[0].dtype)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return padded
-
-
-def _lengths(sequences: list[np.ndarray]) -> np.ndarray:
-    return np.array([len(sequence) for sequence in sequences], "int32")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -34,6 +37,8 @@ class MultiHeadAttention(keras.layers.Layer):
         self.key = projection("key", use_bias=False)
         self.value = projection("value", use_bias=False)
         self.result = projection("result", use_bias=True)
+        # Called with the weights `(batch, heads, queries, keys)` of each eager call, where somebody wants to see them.
+        self.observer: Callable | None = None
 
     def build(self, queries_shape, memory_shape) -> None:
         self.query.build(queries_shape)
@@ -53,12 +58,19 @@ class MultiHeadAttention(keras.layers.Layer):
         Returns:
             `(batch, queries, width)`.
         """
-        gathered = ops.dot_product_attention(
-            self._split_heads(self.query(queries)),
-            self._split_heads(self.key(memory)),
-            self._split_heads(self.value(memory)),
-            mask=visible,
-        )
+        keys, values = self.read(memory)
+        return self.gather(queries, keys, values, visible)
+
+    def read(self, memory):
+        """Return the keys and the values of a memory, each `(batch, keys, heads, width / heads)`, to keep for later."""
+        return self._split_heads(self.key(memory)), self._split_heads(self.value(memory))
+
+    def gather(self, queries, keys, values, visible=None):
+        """As `call`, from a memory whose keys and values have been read."""
+        asked = self._split_heads(self.query(queries))
+        if self.observer is not None:
+            self.observer(_weights(asked, keys, visible))
+        gathered = ops.dot_product_attention(asked, keys, values, mask=visible)
         return self.result(ops.reshape(gathered, (*ops.shape(queries)[:-1], self.width)))
 
     def _split_heads(self, sequence):
@@ -66,3 +78,10 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "heads": self.heads}
+
+
+def _weights(queries, keys, visible):
+    """What `dot_product_attention` multiplies the values with: a softmax over the visible keys."""
+    scores = ops.einsum("bqhc,bkhc->bhqk", ops.cast(queries, "float32"), ops.cast(keys, "float32"))
+    scores = scores / math.sqrt(queries.shape[-1])
+    return ops.softmax(scores if visible is None else ops.where(visible, scores, -1e9))

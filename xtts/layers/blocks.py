@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from xtts.layers.attention import MultiHeadAttention
 
@@ -116,6 +117,32 @@ class DecoderBlock(keras.layers.Layer):
         sequence = sequence + self.residual_dropout(recalled, training=training)
         transformed = self.feed_forward(self.feed_forward_norm(sequence))
         return sequence + self.residual_dropout(transformed, training=training)
+
+    def step(self, newest, position, past, recalled, visible, memory_visible=None):
+        """Map the newest position of a sequence alone; what came before it is not computed again.
+
+        Args:
+            newest: `(batch, 1, width)`.
+            position: its place in the sequence, a scalar integer.
+            past: keys and values of the sequence so far, each `(batch, longest, heads, width / heads)`.
+            recalled: keys and values of the memory, as `cross_attention.read` gives them.
+            visible: booleans `(1, 1, 1, longest)`, true up to `position`.
+            memory_visible: as in `call`.
+
+        Returns:
+            `(batch, 1, width)`, and keys and values of the sequence up to here.
+        """
+        normalised = self.self_attention_norm(newest)
+        keys, values = (
+            ops.slice_update(kept, (0, position, 0, 0), ops.cast(new, kept.dtype))
+            for kept, new in zip(past, self.self_attention.read(normalised), strict=True)
+        )
+        newest = newest + self.self_attention.gather(normalised, keys, values, visible)
+        text_keys, text_values = recalled
+        newest = newest + self.cross_attention.gather(
+            self.cross_attention_norm(newest), text_keys, text_values, memory_visible
+        )
+        return newest + self.feed_forward(self.feed_forward_norm(newest)), (keys, values)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "heads": self.heads, "dropout": self.dropout}

@@ -28,8 +28,8 @@ def sinusoidal_features(values, width: int):
     return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
 
 
-def add_positions(sequence):
-    """Add each position's features to `(batch, length, width)`."""
+def add_positions(sequence, first=0):
+    """Add each position's features to `(batch, length, width)`; `first` is the position of what stands first."""
     width = sequence.shape[-1]
-    positions = ops.arange(ops.shape(sequence)[1], dtype="int32")
+    positions = first + ops.arange(ops.shape(sequence)[1], dtype="int32")
     return sequence + ops.cast(sinusoidal_features(positions, width), sequence.dtype)[None]

@@ -46,7 +46,17 @@ class DiffusionDecoder(FrameDecoder):
         self.time_layer_1.build((mel_shape[0], self.width))
         self.velocity_projection.build(frames_shape)
 
-    def call(self, mel, encoding, conditioning, text_prosody, text_valid=None, frame_valid=None, training=None):
+    def call(
+        self,
+        mel,
+        encoding,
+        conditioning,
+        text_prosody,
+        text_valid=None,
+        frame_valid=None,
+        durations=None,
+        training=None,
+    ):
         """Add noise to a target at a random time of the diffusion, and predict the velocity there.
 
         Args:
@@ -56,6 +66,7 @@ class DiffusionDecoder(FrameDecoder):
             text_prosody: log-duration, pitch, energy and speaking rate of each token, `(batch, tokens, 4)`.
             text_valid: `(batch, tokens)` booleans, true where a token is real, or `None` for all.
             frame_valid: `(batch, frames)` booleans, true where a frame is real, or `None` for all.
+            durations: `(batch, tokens)`, in frames, of an aligned decoder.
 
         Returns:
             A dict of `mel_output` (the mel that the predicted velocity implies), `diffusion_pred` and
@@ -68,7 +79,7 @@ class DiffusionDecoder(FrameDecoder):
         signal, deviation = (level[:, None, None] for level in noise_levels(time))
         noisy_mel = signal * mel + deviation * noise
         prediction = self.denoise(
-            noisy_mel, time, encoding, conditioning, text_prosody, text_valid, frame_valid, training
+            noisy_mel, time, encoding, conditioning, text_prosody, text_valid, frame_valid, durations, training
         )
         velocity = ops.cast(prediction.pop("velocity"), "float32")
         return {
@@ -87,6 +98,7 @@ class DiffusionDecoder(FrameDecoder):
         text_prosody,
         text_valid=None,
         frame_valid=None,
+        durations=None,
         training=None,
     ):
         """Predict the velocity of a noisy mel `(batch, frames, mel_channels)` at times `(batch,)` in [0, 1].
@@ -101,7 +113,7 @@ class DiffusionDecoder(FrameDecoder):
         time_encoding = self.time_layer_1(self.time_layer_0(time_features))
         frames = self.noisy_mel_projection(ops.cast(noisy_mel, self.compute_dtype)) + time_encoding[:, None, :]
         memory = self.read_text(encoding, text_prosody)
-        frames = self.transform(frames, memory, conditioning, text_valid, key_mask(frame_valid), training)
+        frames = self.transform(frames, memory, conditioning, durations, text_valid, key_mask(frame_valid), training)
         described, pitch, energy = self.describe_frames(frames)
         return {
             "velocity": self.velocity_projection(described),
@@ -109,6 +121,45 @@ class DiffusionDecoder(FrameDecoder):
             "pitch_output": pitch,
             "energy_output": energy,
         }
+
+    def speak(
+        self, encoding, conditioning, text_prosody, noise, frame_valid, text_valid=None, durations=None, steps=50
+    ):
+        """Make all frames at once out of noise, in steps that take more of it away.
+
+        Args:
+            encoding, conditioning, text_prosody, text_valid, frame_valid, durations: as in `call`.
+            noise: `(batch, frames, mel_channels)`, drawn from the normal distribution.
+            steps: how many times the noise is predicted.
+
+        Returns:
+            The mel `(batch, frames, mel_channels)`.
+
+        Source: Song et al. 2021, "Denoising Diffusion Implicit Models", with the velocity of Salimans & Ho 2022.
+        """
+        batch = ops.shape(noise)[0]
+
+        def less_noise(step, mel):
+            before, after = (1.0 - ops.cast(place, "float32") / steps for place in (step, step + 1))
+            velocity = self.denoise(
+                mel,
+                ops.broadcast_to(before, (batch,)),
+                encoding,
+                conditioning,
+                text_prosody,
+                text_valid,
+                frame_valid,
+                durations,
+                False,
+            )["velocity"]
+            velocity = ops.cast(velocity, "float32")
+            (signal, deviation), (next_signal, next_deviation) = noise_levels(before), noise_levels(after)
+            clean, noise_in_it = signal * mel - deviation * velocity, deviation * mel + signal * velocity
+            return step + 1, next_signal * clean + next_deviation * noise_in_it
+
+        start = (ops.zeros((), "int32"), ops.cast(noise, "float32"))
+        _, mel = ops.while_loop(lambda step, _: step < steps, less_noise, start)
+        return mel
 
     def get_config(self) -> dict:
         return {**super().get_config(), "seed": self.seed}

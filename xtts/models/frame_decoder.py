@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from xtts.layers.blocks import DecoderBlock, normalisation
+from xtts.layers.durations import spread_over_frames
 from xtts.layers.masks import key_mask
 from xtts.layers.positions import add_positions
 
@@ -26,18 +27,30 @@ class FrameDecoder(keras.layers.Layer):
         depth: transformer blocks.
         mel_channels: channels of the mel spectrogram.
         dropout: share of values dropped in training.
+        aligned: whether each frame is given what the token has that it speaks, besides attending to all of them; then
+            durations are needed.
 
     Source of reading predicted prosody back: Ren et al. 2021, "FastSpeech 2" (variance adaptor), with the detached
     predictors of Kim et al. 2021, "VITS".
     """
 
-    def __init__(self, width: int, heads: int, depth: int, mel_channels: int, dropout: float = 0.0, **kwargs) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        depth: int,
+        mel_channels: int,
+        dropout: float = 0.0,
+        aligned: bool = False,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.heads = heads
         self.depth = depth
         self.mel_channels = mel_channels
         self.dropout = dropout
+        self.aligned = aligned
         self.text_prosody_projection = self._dense(width, "text_prosody_projection")
         self.conditioning_projection = self._dense(width, "conditioning_projection")
         self.blocks = [
@@ -66,12 +79,21 @@ class FrameDecoder(keras.layers.Layer):
         """Return what the frames attend to: the text encoding with the predicted prosody of each token added."""
         return encoding + self.text_prosody_projection(ops.stop_gradient(text_prosody))
 
-    def transform(self, frames, memory, conditioning, text_valid, visible, training):
-        """Run the blocks over `(batch, frames, width)`, after adding positions and the voice."""
-        frames = add_positions(frames) + self.conditioning_projection(conditioning)[:, None, :]
+    def transform(self, frames, memory, conditioning, durations, text_valid, visible, training):
+        """Run the blocks over `(batch, frames, width)`, after adding positions, the voice and the tokens spoken."""
+        frames = add_positions(frames) + self.beside_frames(memory, conditioning, durations, ops.shape(frames)[1])
         for block in self.blocks:
             frames = block(frames, memory, visible, key_mask(text_valid), training=training)
         return frames
+
+    def beside_frames(self, memory, conditioning, durations, frames):
+        """Return what is added to each frame, whatever stands in it: the voice, and the token that it speaks.
+
+        Returns:
+            `(batch, frames, width)`, or `(batch, 1, width)` where that is the same for all.
+        """
+        voice = self.conditioning_projection(conditioning)[:, None, :]
+        return voice + spread_over_frames(memory, durations, frames) if self.aligned else voice
 
     def describe_frames(self, frames):
         """Predict each frame's pitch and energy, and add both to the frame.
@@ -97,6 +119,7 @@ class FrameDecoder(keras.layers.Layer):
             "depth": self.depth,
             "mel_channels": self.mel_channels,
             "dropout": self.dropout,
+            "aligned": self.aligned,
         }
 
     def _dense(self, units: int, name: str, activation: str | None = None) -> keras.layers.Dense:

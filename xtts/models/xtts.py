@@ -97,6 +97,7 @@ class XTTS(keras.Model):
         text_lengths=None,
         mel_lengths=None,
         audio_lengths=None,
+        durations=None,
         training=None,
     ):
         """Describe a target mel as its text, its own past and a reference recording let one expect it.
@@ -108,6 +109,8 @@ class XTTS(keras.Model):
             text_lengths: number of real tokens `(batch,)`; all are real if left out, as with the other lengths.
             mel_lengths: number of real frames `(batch,)` of the target.
             audio_lengths: number of real frames `(batch,)` of the reference.
+            durations: how many frames of the target each token is spoken for, `(batch, tokens)`; an aligned model
+                needs them.
             training: whether dropout is applied.
 
         Returns:
@@ -123,12 +126,14 @@ class XTTS(keras.Model):
             and with the diffusion decoder of `diffusion_pred`, `diffusion_target`: `(batch, frames, mel_channels)`.
 
         Raises:
-            ValueError: the target or the reference mel is missing.
+            ValueError: the target, the reference mel, or the durations of an aligned model are missing.
         """
         if isinstance(text_inputs, Mapping):
             return self.call(**text_inputs, training=training)
         _require("mel_inputs", mel_inputs, "the target mel that the decoder is trained on")
         _require("audio_conditioning", audio_conditioning, "the reference mel whose voice and style are spoken in")
+        if self.architecture.aligned:
+            _require("durations", durations, "which tells which token each frame speaks")
         text_valid = valid_positions(text_lengths, text_inputs)
         frame_valid = valid_positions(mel_lengths, mel_inputs)
         reference_valid = valid_positions(audio_lengths, audio_conditioning)
@@ -144,6 +149,7 @@ class XTTS(keras.Model):
             _text_prosody(duration, pitch, energy, speaking_rate),
             text_valid,
             frame_valid,
+            durations,
             training=training,
         )
         outputs = {
@@ -154,6 +160,66 @@ class XTTS(keras.Model):
             "prosody_speaking_rate": speaking_rate,
         }
         return {name: ops.cast(output, "float32") for name, output in outputs.items()}
+
+    def speak(
+        self,
+        text_inputs,
+        audio_conditioning,
+        limit,
+        text_lengths=None,
+        audio_lengths=None,
+        pace=1.0,
+        noise=None,
+        steps=50,
+    ):
+        """Speak a text in the voice and the style of a reference recording.
+
+        Frame by frame the stop token says which is the last; an aligned model hears it in the last token alone, and
+        ends where its durations are over by a quarter. All frames at once (the diffusion decoder), the durations say
+        how many there are.
+
+        Args:
+            text_inputs, audio_conditioning, text_lengths, audio_lengths: as in `call`.
+            limit: no more frames than so many, an integer.
+            pace: how many times as fast as predicted.
+            noise: what the diffusion decoder begins with, `(batch, limit, mel_channels)`.
+            steps: how many steps it takes.
+
+        Returns:
+            A dict of `mel` `(batch, limit, mel_channels)`, `mel_lengths` `(batch,)`, 0 where the limit came before the
+            end, and `durations` `(batch, tokens)`, in frames as predicted.
+        """
+        text_valid = valid_positions(text_lengths, text_inputs)
+        reference_valid = valid_positions(audio_lengths, audio_conditioning)
+        encoding, log_duration = self.text_encoder(text_inputs, text_valid, training=False)
+        speaker = self.audio_encoder(audio_conditioning, reference_valid)
+        style = self.global_style_token(audio_conditioning, reference_valid)
+        pitch, energy, speaking_rate = self.prosody_predictor(encoding, style, text_valid)
+        conditioning = ops.concatenate([speaker, style], axis=-1)
+        text_prosody = _text_prosody(log_duration, pitch, energy, speaking_rate)
+        durations = _whole_frames(log_duration, pace, text_valid)
+        total = ops.sum(durations, axis=1)
+        if self.architecture.decoder == "diffusion":
+            frame_valid = ops.arange(limit, dtype="int32")[None, :] < total[:, None]
+            mel = self.decoder.speak(
+                encoding, conditioning, text_prosody, noise, frame_valid, text_valid, durations, steps
+            )
+            lengths = ops.where(total > limit, 0, total)
+        else:
+            last = _last_token(text_inputs, text_valid)
+            # The last token is spoken for as long as no stop token comes.
+            spoken = durations + last * limit
+            places = ops.arange(limit, dtype="int32")[None, :]
+            if self.architecture.aligned:
+                may_stop = places >= (total - ops.sum(durations * last, axis=1))[:, None]
+                must_stop = places >= (total + total // 4)[:, None]
+            else:
+                may_stop = ops.broadcast_to(places >= 0, (ops.shape(total)[0], limit))
+                must_stop = ops.logical_not(may_stop)
+            mel, lengths = self.decoder.speak(
+                encoding, conditioning, text_prosody, may_stop, must_stop, text_valid, spoken
+            )
+        return {"mel": mel, "mel_lengths": lengths, "durations": durations}
 
     def freeze_heads_without_target(self, targets: Collection[str]) -> None:
         """Stop training what serves only outputs that none of the targets is for; call it before `compile`.
@@ -184,7 +250,7 @@ class XTTS(keras.Model):
         return {**super().get_config(), "architecture": asdict(self.architecture), "seed": self.seed}
 
     def _decoder(self, sizes: Architecture) -> FrameDecoder:
-        arguments = (sizes.width, sizes.heads, sizes.decoder_depth, sizes.mel_channels, sizes.dropout)
+        arguments = (sizes.width, sizes.heads, sizes.decoder_depth, sizes.mel_channels, sizes.dropout, sizes.aligned)
         if sizes.decoder == "diffusion":
             return DiffusionDecoder(*arguments, seed=self.seed, name="diffusion_decoder", dtype=self.dtype_policy)
         return MelDecoder(*arguments, name="mel_decoder", dtype=self.dtype_policy)
@@ -211,3 +277,18 @@ def _require(name: str, value, meaning: str) -> None:
 def _text_prosody(duration, pitch, energy, speaking_rate):
     speaking_rate = ops.broadcast_to(speaking_rate[:, None], ops.shape(pitch))
     return ops.stack([duration, pitch, energy, speaking_rate], axis=-1)
+
+
+def _whole_frames(log_duration, pace, text_valid):
+    """Return how many frames each token takes, at least one where it is real: `(batch, tokens)` integers."""
+    frames = ops.maximum(ops.round(ops.expm1(ops.cast(log_duration, "float32")) / pace), 1.0)
+    frames = ops.cast(frames, "int32")
+    return frames if text_valid is None else frames * ops.cast(text_valid, "int32")
+
+
+def _last_token(text_inputs, text_valid):
+    """Return 1 for the last real token of each text and 0 for the others, `(batch, tokens)`."""
+    count = ops.shape(text_inputs)[1]
+    places = ops.arange(count, dtype="int32")[None, :]
+    lengths = count if text_valid is None else ops.sum(ops.cast(text_valid, "int32"), axis=1, keepdims=True)
+    return ops.cast(ops.broadcast_to(places == lengths - 1, ops.shape(text_inputs)), "int32")

@@ -1,0 +1,1 @@
+"""From a recording to samples, and from samples to features."""

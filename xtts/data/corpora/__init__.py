@@ -1,0 +1,1 @@
+"""How each kind of corpus lies on disk: one module for each, and `recordings.py`, which they all give."""
