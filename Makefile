@@ -110,11 +110,14 @@ reports: setup
 	$(bin)/$(call format_reports,reports/formats)
 
 # No addresses get into the file: none is asked for, and the header is ours.
-# docopt serves num2words's own command alone, and has no wheel.
+# What nothing here imports: num2words's own command, and the network of Resemblyzer, of which the weights alone are read.
+lock: unused = docopt torch typing webrtcvad
 lock:
 	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv==$(uv_version); }
+	@printf '%s ; python_version < "3"\n' $(unused) > build/lock/unused.txt
 	UV_PYTHON_DOWNLOADS=never UV_CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/uv pip compile pyproject.toml --quiet --universal \
-	    --python-version 3.10 --extra cpu --extra plot --extra xtts --extra evaluate --extra dev --no-emit-package docopt --generate-hashes $(UPGRADE) --output-file requirements.lock
+	    --python-version 3.10 --extra cpu --extra plot --extra xtts --extra evaluate --extra dev --override build/lock/unused.txt \
+	    --generate-hashes $(UPGRADE) --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from xtts.data.cli import prepare_command
+from xtts.evaluation.cli import evaluate_command
 from xtts.printable import printable
+from xtts.synthesis.cli import export_command, synthesize_command
 
 if TYPE_CHECKING:
     from xtts.subject import Training
@@ -87,7 +89,8 @@ def train_command(
     return EXIT_OF_SIGNAL + outcome.signal
 
 
-commands.add_command(prepare_command)
+for command in (prepare_command, synthesize_command, evaluate_command, export_command):
+    commands.add_command(command)
 
 
 def main() -> None:

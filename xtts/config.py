@@ -65,7 +65,8 @@ class DataTable(Table):
         else:
             strangers, advice = OF_GENERATED, f"is for generated batches: with data.corpus set {', '.join(OF_CORPUS)}"
         for key in strangers:
-            if key in self.model_fields_set:
+            # One that is given as it would be anyway says nothing: a run folder's config names every key.
+            if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"data.{key} {advice}")
         return self
 

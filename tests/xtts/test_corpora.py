@@ -67,6 +67,12 @@ def test_ljspeech_recordings_and_lines_that_do_not_fit_are_told(tmp_path):
     }
 
 
+def test_a_text_that_is_no_utf_8_is_told(tmp_path):
+    folder = speech.write_vctk(tmp_path / "VCTK-Corpus-0.92", TEXTS)
+    (folder / "txt/p225/p225_001.txt").write_bytes("sà".encode("latin-1"))
+    assert reasons(read_corpus_folder(folder)) == {"p225_001": UNCLEAR_TRANSCRIPT}
+
+
 def test_vctk_takes_the_first_microphone_and_tells_speakers_apart(tmp_path):
     found = read_corpus_folder(speech.write_vctk(tmp_path / "VCTK-Corpus-0.92", TEXTS))
     assert [row.audio.name for row in found.recordings] == [

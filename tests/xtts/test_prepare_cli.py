@@ -8,6 +8,8 @@ import pytest
 
 from tests.xtts import speech
 from tests.xtts.test_xtts_cli import run
+from xtts.data import cli
+from xtts.data.corpora.kinds import AUTO, KINDS
 from xtts.data.manifest import read_corpus
 
 QUICK = ["--sample-rate", str(speech.RATE), "--mels", "16", "--alignment-steps", "2", "--jobs", "1"]
@@ -30,6 +32,10 @@ def test_preparing_prints_what_was_left_out_and_why_and_what_was_made(monkeypatc
     assert "held out: 0 clips" in printed
     assert len(read_corpus(output).clips) == 4
     assert json.loads((output / "left_out.jsonl").read_text("utf-8"))["reason"] == "unreadable"
+
+
+def test_all_kinds_of_corpora_can_be_named():
+    assert (AUTO, *sorted(KINDS, key=cli.KINDS.index)) == cli.KINDS
 
 
 def test_byte_pairs_can_be_asked_for(monkeypatch, corpus, tmp_path):

@@ -15,6 +15,7 @@ from xtts.data import recording_features
 from xtts.data.corpora import recordings
 from xtts.data.manifest import MANIFEST, read_corpus
 from xtts.data.preparing import LEFT_OUT, Request, prepare
+from xtts.data.recording_features import Limits
 from xtts.errors import DataError
 
 SETTINGS = AudioSettings(sample_rate=speech.RATE, mel_channels=20)
@@ -139,6 +140,7 @@ def troubled(tmp_path_factory) -> Path:
         "silent": (np.zeros(speech.RATE), speech.RATE),
         "noise": (1e-4 * np.random.default_rng(0).normal(size=speech.RATE), speech.RATE),
         "short": (samples[: speech.RATE // 4], speech.RATE),
+        "shortest": (samples[3000:3100], speech.RATE),
         "long": (np.tile(samples, 40), speech.RATE),
         "clipped": (np.clip(20 * samples, -1, 1), speech.RATE),
         "narrow": (samples[::2], speech.RATE // 2),
@@ -164,6 +166,7 @@ def test_what_cannot_be_used_is_left_out_with_its_reason_and_the_rest_is_used(tr
         "silent": recordings.SILENT,
         "noise": recordings.SILENT,
         "short": recordings.TOO_SHORT,
+        "shortest": recordings.TOO_SHORT,
         "long": recordings.TOO_LONG,
         "clipped": recordings.CLIPPED,
         "narrow": recordings.LOW_RATE,
@@ -174,6 +177,12 @@ def test_what_cannot_be_used_is_left_out_with_its_reason_and_the_rest_is_used(tr
     assert left_out(tmp_path) == {row.name.rpartition("/")[2]: row.reason for row in outcome.left_out} == expected
     used = {clip.name.rpartition("/")[2] for clip in outcome.corpus.clips}
     assert used == {"stereo", *(f"LJ001-{number:04}" for number in range(len(TEXTS)))}
+
+
+def test_what_is_shorter_than_a_window_is_too_short_whatever_is_asked_for(troubled, tmp_path):
+    prepare(request(troubled, tmp_path, limits=Limits(shortest=0.0, longest=20.0)))
+    assert left_out(tmp_path)["shortest"] == recordings.TOO_SHORT
+    assert "short" not in left_out(tmp_path)
 
 
 def test_a_narrow_recording_is_used_by_mels_that_end_where_it_does(troubled, tmp_path):

@@ -24,6 +24,9 @@ SMALLEST_PRIOR = -18.0
 """Logarithm of the least that the prior gives a token: far from the diagonal it must not be impossible."""
 PRIORS_IN_MEMORY = 1_000
 
+FORMAT = 1
+"""Of a saved state: raise it when the aligner computes otherwise, so that an old one is not read."""
+
 
 @dataclass(frozen=True)
 class AlignerSettings:
@@ -207,7 +210,7 @@ def _squared_distances(frames, tokens):
 def _key(utterances: Sequence[Utterance], vocabulary_size: int, settings: AlignerSettings) -> str:
     """What a state has to be of: all that the aligner's training follows from."""
     rows = [(utterance.tokens, utterance.frames, utterance.features.name) for utterance in utterances]
-    return sha256(repr((rows, vocabulary_size, asdict(settings), keras.backend.backend())).encode()).hexdigest()
+    return sha256(repr((FORMAT, rows, vocabulary_size, asdict(settings), keras.backend.backend())).encode()).hexdigest()
 
 
 def _variables(aligner: Aligner) -> list[keras.Variable]:

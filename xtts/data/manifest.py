@@ -156,13 +156,19 @@ def read_corpus(folder: Path) -> PreparedCorpus:
     """
     if not (folder / MANIFEST).is_file():
         raise DataError(f"{folder} is no prepared corpus, or not to the end: run xtts prepare … --output {folder}.")
-    shared = _shared(folder / CORPUS)
+    shared = read_shared(folder)
     tokenizer = read_tokenizer(folder / TOKENIZER)
     clips = _clips(folder / MANIFEST, tokenizer.vocabulary_size, shared)
     return PreparedCorpus(folder, shared, clips, tokenizer)
 
 
-def _shared(path: Path) -> Shared:
+def read_shared(folder: Path) -> Shared:
+    """Read what the clips of a corpus share.
+
+    Raises:
+        DataError: the file is missing or malformed.
+    """
+    path = folder / CORPUS
     try:
         return Shared.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -89,6 +90,11 @@ def compute_features(
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         try:
             yield from pool.map(work, recordings)
+        except BrokenProcessPool:
+            raise DataError(
+                f"One of {jobs} processes that compute features was ended from outside, mostly for want of memory. "
+                "What was computed is kept: run the same command again, with fewer --jobs."
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -117,7 +123,7 @@ def _refusal(sound: Sound, settings: AudioSettings, limits: Limits) -> tuple[str
     clipped = float(np.mean(loudness >= FULL_SCALE))
     if loudness.max() < QUIETEST_PEAK:
         return SILENT, f"its loudest sample is {loudness.max():.5f} of full scale"
-    if sound.seconds < limits.shortest:
+    if sound.seconds < max(limits.shortest, settings.window / settings.sample_rate):
         return TOO_SHORT, f"{sound.seconds:.2f} s"
     if sound.seconds > limits.longest:
         return TOO_LONG, f"{sound.seconds:.1f} s"

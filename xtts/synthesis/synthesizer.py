@@ -41,6 +41,9 @@ class Manner:
     seed: int = 0
 
 
+PLAINLY = Manner()
+
+
 class Speech(keras.Model):
     """Speaks, as one function of arrays, which Keras compiles on any backend and can export.
 
@@ -57,6 +60,10 @@ class Speech(keras.Model):
         self.limit = limit
         self.pace = pace
         self.steps = steps
+
+    def build(self, input_shape=None) -> None:
+        """Have nothing to create: the model is built."""
+        del input_shape
 
     def call(self, inputs):
         """Return `mel` and `mel_lengths` as `XTTS.speak` does.
@@ -93,7 +100,7 @@ class Synthesizer:
         self._tokenizer = tokenizer
         self._compiled: dict[tuple[int, float, int], Speech] = {}
 
-    def speak(self, text: str, reference: Sound, language_code: str, manner: Manner = Manner()) -> Sound:
+    def speak(self, text: str, reference: Sound, language_code: str, manner: Manner = PLAINLY) -> Sound:
         """Return a text spoken in the voice of a reference.
 
         Raises:
@@ -102,7 +109,7 @@ class Synthesizer:
         """
         return griffin_lim(self.log_mel(text, reference, language_code, manner), self._shared.audio, manner.seed)
 
-    def log_mel(self, text: str, reference: Sound, language_code: str, manner: Manner = Manner()) -> np.ndarray:
+    def log_mel(self, text: str, reference: Sound, language_code: str, manner: Manner = PLAINLY) -> np.ndarray:
         """Return the log-mel `(frames, mel_channels)` of what `speak` makes sound."""
         spoken_in = language_of(language_code)
         tokens = np.asarray([self._tokenizer.encode(normalise(text, spoken_in), spoken_in)], "int32")

@@ -16,6 +16,7 @@ from typing import IO, Any
 import keras
 
 from xtts.config import Config
+from xtts.data.manifest import CORPUS, TOKENIZER
 from xtts.errors import RunError
 from xtts.training.checkpoint import Facts, clear_leftovers, read_facts, restore, write_checkpoint
 
@@ -58,14 +59,16 @@ class RunFolder:
     @property
     def last(self) -> Path | None:
         """The checkpoint that a training goes on from, if there is one."""
-        return max(self._checkpoints.glob(f"step-*{_ENDING}"), key=lambda path: path.name, default=None)
+        return _last_in(self._checkpoints)
 
     def settle(self) -> None:
-        """Write the configuration: from here on there is a training here.
+        """Write the configuration, and what synthesis needs of the corpus: from here on there is a training here.
 
         Raises:
             RunError: it cannot be written.
         """
+        if self.config.data.corpus is not None:
+            self._keep_of_corpus(Path(self.config.data.corpus))
         tables = {"gradaudit": self.audited_as, **self.config.model_dump(mode="json")}
         try:
             _write_text(self.path / CONFIG, _toml_file(tables))
@@ -114,6 +117,13 @@ class RunFolder:
         rest = "no checkpoint is there yet" if last is None else f"{last.name} is whole"
         return RunError(f"{path} cannot be written: {error.strerror}; {rest}. Make room, and resume with --resume.")
 
+    def _keep_of_corpus(self, corpus: Path) -> None:
+        for name in (CORPUS, TOKENIZER):
+            try:
+                _write_text(self.path / name, (corpus / name).read_text("utf-8"))
+            except OSError as error:
+                raise self.not_written(self.path / name, error) from None
+
     @property
     def _checkpoints(self) -> Path:
         return self.path / "checkpoints"
@@ -144,6 +154,22 @@ def open_run(path: Path, config: Config, audited_as: Mapping[str, Any], resume: 
         finally:
             if not _is_begun(folder):
                 _remove_if_empty(folder)
+
+
+def checkpoint_of(path: Path) -> Path:
+    """Return a checkpoint: the file itself, or of a run folder the best one, or the last where none is the best.
+
+    Raises:
+        RunError: there is none.
+    """
+    if path.is_file():
+        return path
+    checkpoints = path / "checkpoints"
+    best = checkpoints / f"best{_ENDING}"
+    found = best if best.is_file() else _last_in(checkpoints)
+    if found is None:
+        raise RunError(f"There is no checkpoint in {path}: name a run folder of xtts train --output, or a checkpoint.")
+    return found
 
 
 def config_of(path: Path) -> Path:
@@ -201,6 +227,10 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     settled = [(table, key) for table in now for key in now[table] if table in _SETTLED or f"{table}.{key}" in _SETTLED]
     values = [(f"{table}.{key}", before.get(table, {}).get(key), now[table][key]) for table, key in settled]
     return [f"{key} was {was!r} and is {present!r}" for key, was, present in values if was != present]
+
+
+def _last_in(checkpoints: Path) -> Path | None:
+    return max(checkpoints.glob(f"step-*{_ENDING}"), key=lambda path: path.name, default=None)
 
 
 def _put_beside(path: Path, other: Path) -> None:

@@ -76,9 +76,11 @@ def found(pieces: Iterable[Recording | LeftOut]) -> Found:
 
 
 def transcribed(name: str, audio: Path, text: str, speaker: str, language: str) -> Recording | LeftOut:
-    """Return the recording, or why there is none: its file is missing, or nothing is said in it."""
+    """Return the recording, or why there is none: its file is missing, its text is, or cannot be read."""
     if not text.strip():
         return LeftOut(name, NO_TRANSCRIPT, "the transcript is empty")
+    if "\ufffd" in text:
+        return LeftOut(name, UNCLEAR_TRANSCRIPT, f"not in UTF-8: {text.strip()}")
     if not audio.is_file():
         return LeftOut(name, NO_RECORDING, f"{audio} is not there")
     return Recording(name, audio, text.strip(), speaker, language)

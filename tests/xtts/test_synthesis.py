@@ -1,0 +1,193 @@
+"""From a training to a voice: a run folder speaks, says why it cannot, and is written as a file that needs no xtts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.xtts import speech
+from tests.xtts.conftest import train_in
+from tests.xtts.test_xtts_cli import run
+from xtts.audio.decoding import decode
+from xtts.audio.features import log_mel_spectrogram
+from xtts.audio.settings import AudioSettings
+from xtts.audio.vocoder import griffin_lim
+from xtts.config import read_tables
+from xtts.data.preparing import Request, prepare
+from xtts.errors import SynthesisError
+from xtts.synthesis.synthesizer import Manner
+from xtts.synthesis.trained import read_trained
+
+AUDIO = AudioSettings(sample_rate=speech.RATE, mel_channels=16)
+SHORT = Manner(longest=1.0, steps=2)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = speech.write_pipe(tmp_path_factory.mktemp("corpora") / "corpus", speech.sentences(8, seed=8))
+    output = tmp_path_factory.mktemp("prepared")
+    return prepare(
+        Request((folder,), output, language="it", audio=AUDIO, held_out=0.4, alignment_steps=2)
+    ).corpus.folder
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("voice") / "voice.wav"
+    soundfile.write(path, speech.say("sa fi")[0], speech.RATE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained_runs(corpus: Path, tmp_path_factory) -> dict[str, Path]:
+    """Run folders after one step, by what decodes."""
+    runs = {}
+    for name, model in {
+        "aligned": {"aligned": True},
+        "free": {},
+        "diffusion": {"decoder": "diffusion", "aligned": True},
+    }.items():
+        runs[name] = tmp_path_factory.mktemp(name) / "run"
+        data = {"corpus": str(corpus), "shapes": 2, "frames_in_batch": 300, "reference_frames": 40, "workers": 1}
+        train = {"steps": 1, "validation_batches": 0}
+        train_in(runs[name], read_tables({"model": {"preset": "tiny", **model}, "data": data, "train": train}))
+    return runs
+
+
+def synthesize(monkeypatch, checkpoint: Path, voice: Path, output: Path, *options: str) -> int:
+    return run(
+        monkeypatch,
+        *("synthesize", "--checkpoint", str(checkpoint), "--speaker", str(voice), "-o", str(output)),
+        *("--language", "it", "--longest", "1", "--steps", "2"),
+        *(options or ("--text", "sa fi")),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["aligned", "diffusion"])
+def test_a_run_folder_says_a_text(decoder, trained_runs, recording, monkeypatch, tmp_path):
+    output = tmp_path / "said.wav"
+    assert synthesize(monkeypatch, trained_runs[decoder], recording, output) == 0
+    samples, rate = soundfile.read(output)
+    assert rate == speech.RATE
+    assert 0.05 < len(samples) / rate <= 1.1
+    assert np.abs(samples).max() > 0
+
+
+@pytest.mark.slow
+def test_the_same_seed_says_the_same(trained_runs, recording):
+    synthesizer = read_trained(trained_runs["diffusion"]).synthesizer()
+    mels = [
+        synthesizer.log_mel("sa fi", decode(recording), "it", Manner(1.0, steps=2, seed=seed)) for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(mels[0], mels[1])
+    assert not np.allclose(mels[0], mels[2])
+
+
+@pytest.mark.slow
+def test_a_run_folder_speaks_when_its_corpus_is_gone(trained_runs, recording, tmp_path):
+    run_folder = trained_runs["aligned"]
+    moved = tmp_path / "moved"
+    moved.symlink_to(run_folder)
+    trained = read_trained(moved)
+    assert trained.folder == moved
+    assert trained.step == 1
+    assert len(trained.synthesizer().log_mel("sa", decode(recording), "it", SHORT))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--text", "sa ж"), ("'sa ж'", "'ж'", "never saw")),
+        (("--text", " "), ("nothing that could be spoken",)),
+        (("--text", "sa", "--language", "xx"), ("'xx'", "en, ")),
+        (("--text", "sa", "--output", "said.mp3"), ("said.mp3", ".wav")),
+        (("--text", "sa", "--output", "no/such/said.wav"), ("no/such", "said.wav")),
+        (("--text", "sa", "--speaker", "nobody.wav"), ("nobody.wav",)),
+        (("--text", "sa", "--checkpoint", "nowhere"), ("nowhere", "xtts train --output")),
+    ],
+)
+def test_what_cannot_be_said_is_refused_by_name(options, words, trained_runs, recording, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert synthesize(monkeypatch, trained_runs["aligned"], recording, tmp_path / "said.wav", *options) == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_speech_that_does_not_end_is_an_error_with_a_next_step(trained_runs, recording):
+    trained = read_trained(trained_runs["free"])
+    trained.model.decoder.stop_projection.bias.assign([-50.0])
+    with pytest.raises(SynthesisError, match=r"'sa' has not ended after 1 s: .* more seconds"):
+        trained.synthesizer().speak("sa", decode(recording), "it", SHORT)
+
+
+@pytest.mark.slow
+def test_a_model_of_generated_batches_does_not_speak(monkeypatch, recording, tmp_path, capsys):
+    data = {"batch_size": 2, "most_tokens": 8, "most_frames": 30, "reference_frames": 20}
+    train = {"steps": 1, "validation_batches": 0}
+    train_in(tmp_path / "run", read_tables({"model": {"preset": "tiny"}, "data": data, "train": train}))
+    assert synthesize(monkeypatch, tmp_path / "run", recording, tmp_path / "said.wav") == 2
+    assert "generated batches" in capsys.readouterr().err
+
+
+ALONE = """
+import json, sys
+import numpy as np, tensorflow as tf, tokenizers
+folder, mel = sys.argv[1], np.load(sys.argv[2])
+assert "xtts" not in sys.modules
+settings = json.load(open(folder + "/settings.json"))
+tokenizer = tokenizers.Tokenizer.from_file(folder + "/tokenizer.json")
+ids = tokenizer.encode("sa fi", add_special_tokens=False).ids
+ids = [tokenizer.token_to_id("[it]"), *ids, tokenizer.token_to_id("[end]")]
+model = tf.saved_model.load(folder + "/model")
+spoken = model.serve({
+    "text_inputs": np.asarray([ids], "int32"),
+    "text_lengths": np.asarray([len(ids)], "int32"),
+    "audio_conditioning": mel[None],
+    "audio_lengths": np.asarray([len(mel)], "int32"),
+    "noise": np.random.normal(size=(1, settings["limit"], mel.shape[-1])).astype("float32"),
+})
+said = spoken["mel"][0, : spoken["mel_lengths"][0]]
+np.save(sys.argv[3], said * settings["mel"]["deviation"] + settings["mel"]["mean"])
+"""
+
+
+@pytest.mark.slow
+def test_an_exported_model_says_the_same_without_this_package(trained_runs, recording, monkeypatch, tmp_path, capsys):
+    folder = tmp_path / "exported"
+    arguments = ("export", "--checkpoint", str(trained_runs["aligned"]), "-o", str(folder), "--longest", "1")
+    assert run(monkeypatch, *arguments) == 0
+    assert run(monkeypatch, *arguments) == 2  # it is there already
+    assert "is there already" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "model", "settings.json", "tokenizer.json"]
+    assert json.loads((folder / "settings.json").read_text())["audio"]["sample_rate"] == speech.RATE
+
+    trained = read_trained(trained_runs["aligned"])
+    mel = trained.shared.mel.normalise(log_mel_spectrogram(decode(recording).samples, AUDIO))
+    np.save(tmp_path / "mel.npy", mel)
+    command = [sys.executable, "-I", "-c", ALONE, str(folder), str(tmp_path / "mel.npy"), str(tmp_path / "said.npy")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = trained.synthesizer().log_mel("sa fi", decode(recording), "it", SHORT)
+    np.testing.assert_allclose(np.load(tmp_path / "said.npy"), expected, atol=1e-3)
+
+
+def test_the_vocoder_gives_back_what_the_mel_was_made_of():
+    samples, _ = speech.say("sa fi ku")
+    mel = log_mel_spectrogram(samples, AudioSettings(sample_rate=speech.RATE))
+    again = griffin_lim(mel, AudioSettings(sample_rate=speech.RATE))
+    assert again.rate == speech.RATE
+    assert abs(len(again.samples) - len(samples)) <= AUDIO.hop
+    mel_again = log_mel_spectrogram(again.samples, AudioSettings(sample_rate=speech.RATE))
+    loud = mel > -5
+    assert np.abs(mel_again[: len(mel)] - mel)[loud].mean() < 0.2
+    np.testing.assert_array_equal(again.samples, griffin_lim(mel, AudioSettings(sample_rate=speech.RATE)).samples)
