@@ -205,6 +205,8 @@ def _require_askable(
         raise SubjectError("A probe changes the weights: pass a callable that returns the Subject, to be thrown away.")
     if not isinstance(subject, Subject) and not callable(subject):
         raise SubjectError(f"audit takes a Subject, or a callable that returns one, not {type(subject).__name__}")
+    if hasattr(subject, "trainable_variables"):  # a model can be called, too
+        raise SubjectError("audit takes a Subject, not a model: pass gradaudit.Subject.from_keras(model, batch).")
     if adds_terms and not scopes:
         raise SubjectError("A participation term needs a name scope: participation_scopes is empty.")
     if has_terms and (probe or measure):

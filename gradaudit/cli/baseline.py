@@ -62,7 +62,8 @@ def write_baseline(
         names = [run.plan.scenario or "" for run in runs]
         whole = found if before is None or is_whole else found.with_others(before, names)
         put(whole.render().encode(), file_or_none(path))
-        say(f"{len(found.entries)} entries written to {'standard output' if path == DASH else path}.")
+        hint = "" if path in (DASH, runs[0].plan.baseline) else " It counts once --baseline or the config names it."
+        say(f"{len(found.entries)} entries written to {'standard output' if path == DASH else path}.{hint}")
         return 0
 
     return audit_all(runs, finish)

@@ -31,8 +31,8 @@ def diff(old: Path, new: Path, form: str, output: Path) -> int:
     require_writable([output], None)
     try:
         found = difference(read_json(old), read_json(new))
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"{old} or {new} is damaged, or of another version (no {error}): write it anew.") from None
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise ConfigError(f"{old} or {new} is damaged, or of another version: write it anew.") from None
     if form == "markdown":
         text = render_difference_markdown(found)
     else:

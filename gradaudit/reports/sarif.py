@@ -17,6 +17,8 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SOURCE_ROOT = "SRCROOT"
 _MEANT_BY_ROOT = "The root of the repository; the folder in which gradaudit ran, if it is in none."
 """There is no address beside it, for that would be one of the machine: whoever reads the log knows where it is."""
+_ROOT = {"uri": ".", "uriBaseId": _SOURCE_ROOT}
+"""The place of a finding of which no line at all is known."""
 FINGERPRINT = "gradaudit/v1"
 
 
@@ -69,14 +71,22 @@ def _message(finding: Finding) -> str:
 
 
 def _location(audit: Audit, finding: Finding) -> dict[str, Any]:
-    """Where the finding is shown: its own line, else that of the loss, for a place is what code scanning asks for."""
-    losses = [loss.source for loss in audit.objectives if loss.source is not None]
-    source = next(iter([*finding.sources, *losses]), None)
     logical = [{"fullyQualifiedName": path, "kind": "variable"} for path in finding.variables]
-    return {
-        **({"physicalLocation": _place(source)} if source is not None else {}),
-        **({"logicalLocations": logical} if logical else {}),
-    }
+    source = next(_sources(audit, finding), None)
+    place = {"artifactLocation": _ROOT} if source is None else _place(source)
+    return {"physicalLocation": place, **({"logicalLocations": logical} if logical else {})}
+
+
+def _sources(audit: Audit, finding: Finding) -> Iterator[Source]:
+    """Where a finding can be shown, the best first: code scanning takes no log in which one result has no place.
+
+    Its own lines, those that made the layers of its variables, those of the losses, and whatever of the step is known.
+    """
+    yield from finding.sources
+    made = (audit.made_at.get(path.rpartition("/")[0]) for path in finding.variables)
+    losses = (loss.source for loss in audit.objectives)
+    ops = (source for _, source in audit.graph.nodes(data="source"))
+    yield from (source for source in (*made, *losses, *audit.made_at.values(), *ops) if source is not None)
 
 
 def _steps(audit: Audit, finding: Finding) -> Iterator[dict[str, Any]]:

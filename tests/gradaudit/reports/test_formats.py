@@ -164,6 +164,23 @@ def test_sarif_has_a_run_for_each_audit_and_a_result_for_each_finding(report: Re
         assert found == [(finding.rule, finding.fingerprint) for finding in audit.findings]
 
 
+def test_every_result_in_sarif_has_a_place_for_code_scanning_takes_no_log_with_one_that_has_none() -> None:
+    """What GitHub asks for beyond the schema."""
+    drawn = drawn_audit("loss > m/h/kernel")
+    without = dataclasses.replace(drawn, findings=(Finding("GA301", "warning", (), "stale", "y"),), objectives=())
+    for node in without.graph:
+        without.graph.nodes[node]["source"] = None
+    made = dataclasses.replace(
+        drawn,
+        findings=(Finding("GA101", "error", ("m/h/kernel",), "x", "y"),),
+        made_at={"m/h": Source("model.py", 7, "build")},
+    )
+    logs = json.loads(FORMATS["sarif"](report_of(without, made)))["runs"]
+    places = [run["results"][0]["locations"][0]["physicalLocation"] for run in logs]
+    assert places[0]["artifactLocation"]["uri"] == "."
+    assert (places[1]["artifactLocation"]["uri"], places[1]["region"]["startLine"]) == ("model.py", 7)
+
+
 def test_sarif_leads_from_the_block_to_where_the_values_end(report: Report) -> None:
     (run, _) = json.loads(FORMATS["sarif"](report))["runs"]
     result = next(each for each in run["results"] if "prosody_pitch" in each["message"]["text"])
