@@ -53,7 +53,10 @@ _FIXES = {
 }
 _OTHER_FIX = "replace the op by one that has a gradient, give the layers behind it a loss of their own, or freeze them"
 _OUTSIDE = {
-    "outside-tape": "compute it inside the `with tf.GradientTape()` block whose loss is differentiated",
+    "outside-tape": (
+        "compute it inside the `with tf.GradientTape()` block whose loss is differentiated, or make the layers behind "
+        "it trainable=False if they are to learn by no gradient, as a target network that is only copied to"
+    ),
     "outside-function": "compute it inside that function, or use a tf.GradientTape around both",
     "unwatched": "call tape.watch before the variable is read",
 }
