@@ -16,11 +16,12 @@ from tensorflow.python.framework import ops
 
 from gradaudit.tracing.asked_values import values_where_asked
 from gradaudit.tracing.lines import user_frames
-from gradaudit.tracing.mentions import ASSIGNS, DIFFERENTIATES, OPTIMIZES, TRAINS, Written
+from gradaudit.tracing.mentions import ASSIGNS, DIFFERENTIATES, GRADIENTS, OPTIMIZES, TRAINS, Written
 from gradaudit.tracing.statements import Statements, one_round
 from gradaudit.tracing.syntax import Definition, Functions, definition
 
 _Loop = (ast.For, ast.While)
+_Assignment = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 _LEAVES = (ast.Break, ast.Continue, ast.Return)
 
 
@@ -160,12 +161,35 @@ class _Place:
         """The present statement and those after it, up to the last that trains."""
         rest = self.outer.rest
         last = max((n for n, each in enumerate(rest) if self.outer.written(each).mentions(TRAINS)), default=0)
-        return rest[: last + 1]
+        if self._says_that_it_updates(rest[: last + 1]) or may_update(self.frame):
+            return rest[: last + 1]
+        return rest[: self._last_with_gradients(last) + 1]
 
     @property
     def updates(self) -> bool:
         """Whether the statements say that they update."""
-        return any(self.outer.written(each).mentions(OPTIMIZES | ASSIGNS) for each in self.wanted)
+        return self._says_that_it_updates(self.wanted)
+
+    def _says_that_it_updates(self, statements: Sequence[ast.stmt]) -> bool:
+        return any(self.outer.written(each).mentions(OPTIMIZES | ASSIGNS) for each in statements)
+
+    def _last_with_gradients(self, last: int) -> int:
+        """The last statement that reads gradients, or what was made of them: what it calls may update by any name."""
+        kept: set[str] = set()
+        for n, statement in enumerate(self.outer.rest):
+            reads = bool(kept & {*_loaded([statement])}) or self.outer.written(statement).mentions(frozenset(kept))
+            last = max(last, n) if reads else last
+            making = [statement] if reads else self._with_gradients(statement)
+            kept |= {*_stored(making), *_stored_attributes(making)}
+        return last
+
+    def _with_gradients(self, statement: ast.stmt) -> list[ast.AST]:
+        """The assignments in a statement whose value is, or has, gradients."""
+        return [
+            part
+            for part in ast.walk(statement)
+            if isinstance(part, _Assignment) and self.outer.written(part).mentions(GRADIENTS)
+        ]
 
     @property
     def goes_on(self) -> bool:

@@ -15,6 +15,8 @@ from gradaudit.user_code import is_framework
 
 DIFFERENTIATES = frozenset({"GradientTape", "gradient", "gradients", "jacobian", "batch_jacobian", "minimize"})
 """Names of what asks for gradients."""
+GRADIENTS = DIFFERENTIATES - {"GradientTape", "minimize"}
+"""Names of what returns them."""
 OPTIMIZES = frozenset({"apply_gradients", "apply", "minimize"})
 """Names of what applies them."""
 ASSIGNS = frozenset({"assign", "assign_add", "assign_sub"})

@@ -245,3 +245,42 @@ def test_a_loop_that_does_not_train_leaves_no_symbolic_tensors_behind(tmp_path: 
 
     assert "fit at train.py" in audited(done)["notes"][0]
     assert done.stderr.count("left []") == 2
+
+
+HANDS_OVER = (
+    MODEL
+    + """
+def assign(gradients):
+    for variable, gradient in zip(model.trainable_variables, gradients):
+        variable.assign_sub(0.1 * gradient)
+
+hooks = {"update": assign}
+for x in np.ones((2, 8, 4), "float32"):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    AFTER
+    print(float(loss))
+"""
+)
+
+
+def test_gradients_are_followed_into_an_update_that_no_name_tells(tmp_path: Path) -> None:
+    script = HANDS_OVER.replace("AFTER", "for hook in hooks.values(): hook([2.0 * each for each in gradients])")
+
+    assert by_status(audited(run(tmp_path, "--format", "json", str(written(tmp_path, script))))) == {}
+
+
+def test_gradients_that_nothing_reads_are_not_applied(tmp_path: Path) -> None:
+    audit = audited(run(tmp_path, "--format", "json", str(written(tmp_path, HANDS_OVER.replace("AFTER", "")))))
+
+    assert [*by_status(audit)] == ["not-updated"]
+
+
+def test_weights_that_are_set_from_numbers_of_gradients_are_refused(tmp_path: Path) -> None:
+    sets = "model.set_weights([w - d.numpy() for w, d in zip(model.get_weights(), gradients)])"
+
+    done = run(tmp_path, str(written(tmp_path, HANDS_OVER.replace("AFTER", sets))))
+
+    assert done.returncode == 2
+    assert "The step cannot be traced" in done.stderr
