@@ -284,3 +284,85 @@ def test_weights_that_are_set_from_numbers_of_gradients_are_refused(tmp_path: Pa
 
     assert done.returncode == 2
     assert "The step cannot be traced" in done.stderr
+
+
+AT_ONCE = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import keras
+import numpy as np
+import tensorflow as tf
+
+both = threading.Barrier(2)
+update = keras.optimizers.SGD()
+
+def small():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+shared = small()
+
+def differentiate(model, x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    update.apply_gradients(zip(gradients, model.trainable_variables))
+
+def fits(number):
+    model = small()
+    both.wait()
+    model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
+
+def calls(number):
+    both.wait()
+    differentiate(shared, np.ones((8, 4), "float32"))
+
+def calls_a_function(number):
+    function = tf.function(differentiate)
+    both.wait()
+    function(shared, tf.ones((8, 4)))
+"""
+IN_A_POOL = "\nwith ThreadPoolExecutor(2) as pool:\n    list(pool.map(WORK, range(4)))\n"
+LEFT_ALONE = "\nfor number in range(2):\n    threading.Thread(target=WORK, args=(number,)).start()\n"
+
+
+@pytest.mark.parametrize("work", ["fits", "calls", "calls_a_function"])
+@pytest.mark.parametrize("start", [IN_A_POOL, LEFT_ALONE], ids=["in a pool", "left alone"])
+def test_of_threads_that_train_at_once_one_is_audited(start: str, work: str, tmp_path: Path) -> None:
+    script = written(tmp_path, AT_ONCE + start.replace("WORK", work))
+
+    audit = audited(run(tmp_path, "--format", "json", str(script)))
+
+    assert len(audit["variables"]) == 2
+    assert by_status(audit) == {}
+
+
+WAITS_FOR_DATA = (
+    MODEL
+    + """
+from concurrent.futures import ThreadPoolExecutor
+
+def slope(x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = tf.reduce_sum(model(x))
+    return tape.gradient(score, x)
+
+with ThreadPoolExecutor(2) as pool:
+    images = list(pool.map(slope, [tf.ones((8, 4))] * 3))
+data = tf.data.Dataset.from_tensors(images[0]).map(lambda x: tf.py_function(lambda x: x + 1.0, [x], tf.float32))
+for x in data:
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(tf.ensure_shape(x, (8, 4)))))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+"""
+)
+
+
+def test_threads_that_do_not_train_go_on(tmp_path: Path) -> None:
+    audit = audited(run(tmp_path, "--format", "json", str(written(tmp_path, WAITS_FOR_DATA))))
+
+    assert by_status(audit) == {}
+    assert "a loop that differentiates" in audit["notes"][0]
