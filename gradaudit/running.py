@@ -128,6 +128,12 @@ def _conclusion(
         if step.followed:
             lines = ", ".join(map(str, step.followed))
             yield f"the branches at line {lines} train, and are followed whether or not this round takes them."
+        if step.choices:
+            lines = ", ".join(map(str, step.choices))
+            yield (
+                f"what trains is chosen anew in each round at {lines}, and only what this round "
+                "chooses is followed: what others train reads untracked, not-updated or disconnected."
+            )
         if followed.error is not None:
             yield f"the step was followed until it fails ({said(followed.error)}): later losses are not seen."
 

@@ -30,7 +30,7 @@ from tensorflow.python.ops import gradients_util
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.lines import running_line
-from gradaudit.tracing.loops import LooseStep, differentiates, is_data, loose_step, may_update
+from gradaudit.tracing.loops import LooseStep, choices_of_functions, differentiates, is_data, loose_step, may_update
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.variable_kinds import is_variable
 from gradaudit.user_code import is_framework, user_errors
@@ -53,6 +53,7 @@ class FirstStep:
         updates_later: whether it is known to update in some round, though perhaps not in the present one.
         plainly: what to call in place of `step` where that fails, which follows branches that the round does not take.
         followed: the lines of those branches.
+        choices: lines in functions that a loop calls which choose between rounds, and are followed as the present one.
     """
 
     what: str
@@ -66,6 +67,7 @@ class FirstStep:
     updates_later: bool = False
     plainly: Callable[..., Any] | None = None
     followed: tuple[int, ...] = ()
+    choices: tuple[Source, ...] = ()
 
 
 class _GradientAsked(BaseException):
@@ -395,6 +397,7 @@ def _of_function(function: Any, step: Callable[..., Any], arguments: Any, option
         inputs=tf.nest.map_structure(_described, (arguments, options)),
         name=name,
         updates_later=may_update(frame),
+        choices=tuple(choices_of_functions(frame)),
     )
 
 
@@ -416,6 +419,7 @@ def _of_statements(loose: LooseStep, frame: FrameType) -> FirstStep:
         updates_later=may_update(frame),
         plainly=loose.run_plainly if loose.followed else None,
         followed=loose.followed,
+        choices=tuple(choices_of_functions(frame)),
     )
 
 

@@ -14,11 +14,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.asked_values import values_where_asked
 from gradaudit.tracing.lines import user_frames
 from gradaudit.tracing.mentions import ASSIGNS, DIFFERENTIATES, GRADIENTS, OPTIMIZES, TRAINS, Written
 from gradaudit.tracing.statements import Statements, one_round
 from gradaudit.tracing.syntax import Definition, Functions, definition
+from gradaudit.user_code import displayed
 
 _Loop = (ast.For, ast.While)
 _Assignment = (ast.Assign, ast.AnnAssign, ast.AugAssign)
@@ -76,6 +78,31 @@ def may_update(frame: FrameType | None) -> bool:
             if any(block.written(each).may_update() for each in (block.statements if is_repeated else block.rest)):
                 return True
     return False
+
+
+def choices_of_functions(frame: FrameType | None) -> list[Source]:
+    """Where functions that the loops around `frame` name choose, by what changes between rounds, what trains."""
+    loops = [block for blocks in _all_blocks(frame) for block in blocks if block.is_loop]
+    found = [choice for loop in loops for choice in _choices(loop.written(loop.owner))]
+    return sorted(set(found), key=lambda choice: (choice.file, choice.line))
+
+
+def _choices(loop: Written) -> Iterator[Source]:
+    functions = [each for each in loop.reached() if isinstance(each.node, Functions)]
+    changing = {*_stored([loop.node]), *_stored_attributes([loop.node])}
+    changing |= {name for each in functions for name in _stored_elsewhere(each.node)}
+    for function in functions:
+        for node in ast.walk(function.node):
+            if isinstance(node, ast.If) and changing & {*_loaded([node.test]), *_loaded_attributes([node.test])}:
+                branches = [Written(each, function.names, function.file) for each in (*node.body, *node.orelse)]
+                if any(each.mentions(TRAINS) for each in branches):
+                    yield Source(displayed(function.file), node.lineno, getattr(function.node, "name", ""))
+
+
+def _stored_elsewhere(function: ast.AST) -> list[str]:
+    """What a function stores that is there in the next round: attributes, and names of the module or of a function."""
+    declared = [each for each in ast.walk(function) if isinstance(each, (ast.Global, ast.Nonlocal))]
+    return [*_stored_attributes([function]), *(name for each in declared for name in each.names)]
 
 
 @dataclass(frozen=True)

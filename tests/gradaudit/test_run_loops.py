@@ -366,3 +366,53 @@ def test_threads_that_do_not_train_go_on(tmp_path: Path) -> None:
 
     assert by_status(audit) == {}
     assert "a loop that differentiates" in audit["notes"][0]
+
+
+CHOOSES = (
+    MODEL
+    + """
+other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="other")])
+
+class Trainer:
+    def __init__(self):
+        self.rounds = 0
+        self.is_scaled = True
+
+    def train(self, x, trained):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(x))) + tf.reduce_mean(tf.square(other(x)))
+        variables = trained.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+
+    def train_both(self, x):
+        self.rounds += 1
+        self.train(x, model)
+        if CONDITION:
+            self.train(x, other)
+
+optimizer.build(model.trainable_variables + other.trainable_variables)
+trainer = Trainer()
+for x in np.ones((8, 8, 4), "float32"):
+    trainer.train_both(x)
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_told", "found"),
+    [
+        ("self.rounds % 4 == 0", True, {"untracked": ["sequential_1/other/bias", "sequential_1/other/kernel"]}),
+        ("self.is_scaled", False, {}),
+    ],
+)
+def test_a_choice_between_rounds_in_a_function_is_told(
+    condition: str, is_told: bool, found: dict[str, list[str]], tmp_path: Path
+) -> None:
+    script = written(tmp_path, CHOOSES.replace("CONDITION", condition))
+
+    audit = audited(run(tmp_path, "--format", "json", str(script)))
+
+    line = script.read_text("utf-8").splitlines().index(f"        if {condition}:") + 1
+    told = f"what trains is chosen anew in each round at train.py:{line}, and only what this round chooses is followed"
+    assert by_status(audit) == found
+    assert any(told in note for note in audit["notes"]) == is_told
