@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import runpy
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import thread as futures
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -96,6 +98,7 @@ def run_script(
                 runpy.run_module(script, run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(str(script), run_name="__main__")
+            _wait_for_threads()
     raise SubjectError(
         f"{script} ends without training: it calls no fit or train_on_batch of Keras, and asks for the gradient of no "
         "variable, with the arguments that it was given. What it leaves to other processes is not seen."
@@ -125,6 +128,12 @@ def _conclusion(
         if step.followed:
             lines = ", ".join(map(str, step.followed))
             yield f"the branches at line {lines} train, and are followed whether or not this round takes them."
+        if step.choices:
+            lines = ", ".join(map(str, step.choices))
+            yield (
+                f"what trains is chosen anew in each round at {lines}, and only what this round "
+                "chooses is followed: what others train reads untracked, not-updated or disconnected."
+            )
         if followed.error is not None:
             yield f"the step was followed until it fails ({said(followed.error)}): later losses are not seen."
 
@@ -213,6 +222,14 @@ def _as_started_by_python(script: Path | str, arguments: Sequence[str], places: 
         yield
     finally:
         sys.argv, sys.path[:] = before
+
+
+def _wait_for_threads() -> None:
+    """Wait for the script's threads, as Python does before it ends: one of them may train."""
+    for each in threading.enumerate():
+        is_idle = each in futures._threads_queues  # of a pool, whose threads wait for work until Python ends them
+        if each is not threading.current_thread() and not each.daemon and not is_idle:
+            each.join()
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +30,7 @@ from tensorflow.python.ops import gradients_util
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.lines import running_line
-from gradaudit.tracing.loops import LooseStep, differentiates, is_data, loose_step, may_update
+from gradaudit.tracing.loops import LooseStep, choices_of_functions, differentiates, is_data, loose_step, may_update
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.variable_kinds import is_variable
 from gradaudit.user_code import is_framework, user_errors
@@ -51,6 +53,7 @@ class FirstStep:
         updates_later: whether it is known to update in some round, though perhaps not in the present one.
         plainly: what to call in place of `step` where that fails, which follows branches that the round does not take.
         followed: the lines of those branches.
+        choices: lines in functions that a loop calls which choose between rounds, and are followed as the present one.
     """
 
     what: str
@@ -64,6 +67,7 @@ class FirstStep:
     updates_later: bool = False
     plainly: Callable[..., Any] | None = None
     followed: tuple[int, ...] = ()
+    choices: tuple[Source, ...] = ()
 
 
 class _GradientAsked(BaseException):
@@ -74,11 +78,22 @@ _ASKED = object()
 
 
 @dataclass
+class _Tracing:
+    """The trace of a function that the script calls."""
+
+    has_asked: bool = False
+    """Whether that asked for the gradient of a variable. It may have an `except:` of its own around that."""
+
+
+@dataclass
 class StepWatch:
     """Hands the first train step to `reached` before it runs; where that returns, the script goes on.
 
     `lost` gets the error where something trains that cannot be stopped before it runs, or where the watch itself fails:
     it is not to return. `other_backend` is told of a backend that the script chooses for Keras.
+
+    One thread at a time is at a step. Another that comes to one waits, and for good where the first has found the step
+    to audit. Threads that trace in a graph, as replicas do, belong to the one that they trace for.
     """
 
     reached: Callable[[FirstStep], None]
@@ -86,12 +101,12 @@ class StepWatch:
     other_backend: Callable[[str], None]
     zeros: list[Source] = field(default_factory=list)
     """The lines that call a model which that builds: it is traced, and its outputs are zeros."""
-    _is_pausing: bool = False
-    _function: Any = None
-    """What is being traced because the script calls it."""
-    _has_asked: bool = False
-    """Whether that asked for the gradient of a variable. It may have an `except:` of its own around that."""
-    _calls: int = 0
+    _turn: Any = field(default_factory=threading.RLock)
+    _pausing_thread: int | None = None
+    _tracings: dict[int, _Tracing] = field(default_factory=dict)
+    """By thread, what is being traced because the script calls it."""
+    _calls: Counter[int] = field(default_factory=Counter)
+    """By thread, how many calls of layers are under way, one within the other."""
     _attempted: dict[Source | None, FirstStep] = field(default_factory=dict)
     """By line, what was about to record for a gradient and could not be audited."""
 
@@ -142,11 +157,24 @@ class StepWatch:
     @contextmanager
     def _paused(self) -> Iterator[None]:
         """Inside, nothing counts as the script's."""
-        before, self._is_pausing = self._is_pausing, True
-        try:
-            yield
-        finally:
-            self._is_pausing = before
+        with self._turn:
+            before, self._pausing_thread = self._pausing_thread, threading.get_ident()
+            try:
+                yield
+            finally:
+                self._pausing_thread = before
+
+    @property
+    def _is_pausing(self) -> bool:
+        thread, pausing = threading.get_ident(), self._pausing_thread
+        is_part = thread not in self._tracings and not context.executing_eagerly()
+        return pausing == thread or pausing is not None and is_part
+
+    @property
+    def _tracing(self) -> _Tracing | None:
+        """The trace that this thread is part of: a replica's has none of its own."""
+        of_others = [] if context.executing_eagerly() else list(self._tracings.values())[-1:]
+        return self._tracings.get(threading.get_ident(), next(iter(of_others), None))
 
     def _reach(self, step: FirstStep) -> None:
         with self._paused(), _outside_of_strategies():
@@ -158,7 +186,7 @@ class StepWatch:
 
     def _is_of_script(self) -> bool:
         """Whether it is the script that runs, and nothing that is being traced."""
-        return not self._is_pausing and self._function is None and bool(context.executing_eagerly())
+        return not self._is_pausing and self._tracing is None and bool(context.executing_eagerly())
 
     def _set_backend(self, original: Callable[..., None], backend: str) -> None:
         """Leave TensorFlow where it is, which Keras would import once more."""
@@ -193,8 +221,9 @@ class StepWatch:
 
     def _call_layer(self, original: Callable[..., Any], layer: Any, *arguments: Any, **options: Any) -> Any:
         """Trace a call that builds a model, so that no weight needs a value for it."""
-        is_outermost = not self._calls and not self._is_pausing and context.executing_eagerly()
-        self._calls += 1
+        thread = threading.get_ident()
+        is_outermost = not self._calls[thread] and not self._is_pausing and context.executing_eagerly()
+        self._calls[thread] += 1
         try:
             if (
                 is_outermost
@@ -207,7 +236,7 @@ class StepWatch:
                     return outputs
             return original(layer, *arguments, **options)
         finally:
-            self._calls -= 1
+            self._calls[thread] -= 1
 
     def _built(self, original: Callable[..., Any], layer: Any, arguments: Any, options: Any) -> Any:
         """Zeros of the outputs' shapes; None if the call cannot be traced, and has to be run."""
@@ -236,7 +265,7 @@ class StepWatch:
         """What `original` returns that calls `function`, unless that trains: `step` is the same for the audit."""
         if not self._is_of_script():
             return original(*arguments, **options)
-        outputs = self._until_gradient(function, partial(original, *arguments, **options))
+        outputs = self._until_gradient(partial(original, *arguments, **options))
         if outputs is not _ASKED:
             return outputs
         frame = sys._getframe(1)
@@ -249,25 +278,29 @@ class StepWatch:
     def _concrete_function(self, original: Callable[..., Any], function: Any, *arguments: Any, **options: Any) -> Any:
         if not self._is_of_script():
             return original(function, *arguments, **options)
-        outputs = self._until_gradient(function, partial(original, function, *arguments, **options))
+        outputs = self._until_gradient(partial(original, function, *arguments, **options))
         if outputs is not _ASKED:
             return outputs
         given = arguments if arguments or options else tuple(function.input_signature or ())
         self._reach(_of_function(function, function, given, options, sys._getframe(1)))
         return None
 
-    def _until_gradient(self, function: Any, call: Callable[[], Any]) -> Any:
-        """What a call returns that traces `function`; `_ASKED` where that asks for the gradient of a variable."""
-        self._function, self._has_asked = function, False
+    def _until_gradient(self, call: Callable[[], Any]) -> Any:
+        """What a call returns that traces a function; `_ASKED` where that asks for the gradient of a variable."""
+        thread = threading.get_ident()
+        self._tracings[thread] = _Tracing()
         try:
             return call()
         except _GradientAsked:
             return _ASKED
         finally:
-            self._function = None
+            del self._tracings[thread]
 
     def _run_function(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        if self._has_asked and self._function is not None:  # it has caught what was to end its trace
+        tracing = self._tracing
+        if (
+            tracing is not None and tracing.has_asked and not self._is_pausing
+        ):  # it has caught what was to end its trace
             raise _GradientAsked
         return original(*arguments, **options)
 
@@ -286,8 +319,9 @@ class StepWatch:
         """Stop at a gradient that trains: in a function's trace, or in a loop that could not be traced."""
         if self._is_pausing or not any(is_variable(source) for source in tf.nest.flatten(sources)):
             return
-        if self._function is not None:
-            self._has_asked = True
+        tracing = self._tracing
+        if tracing is not None:
+            tracing.has_asked = True
             raise _GradientAsked
         line = running_line(sys._getframe(2))
         if not context.executing_eagerly():
@@ -318,10 +352,13 @@ class StepWatch:
     def _try_statements(self, frame: FrameType) -> None:
         """Audit what stands around a line that may train, once."""
         line = running_line(frame)
-        loose = None if line in self._attempted else loose_step(frame)
-        if loose is not None:
-            self._attempted[line] = _of_statements(loose, frame)
-            self._reach(replace(self._attempted[line], is_certain=False))
+        if line is None:  # a thread of TensorFlow's, which the one at a step may wait for
+            return
+        with self._turn:
+            loose = None if line in self._attempted else loose_step(frame)
+            if loose is not None:
+                self._attempted[line] = _of_statements(loose, frame)
+                self._reach(replace(self._attempted[line], is_certain=False))
 
 
 def _given(method: Callable[..., Any], model: Any, arguments: Any, options: Any) -> dict[str, Any]:
@@ -360,6 +397,7 @@ def _of_function(function: Any, step: Callable[..., Any], arguments: Any, option
         inputs=tf.nest.map_structure(_described, (arguments, options)),
         name=name,
         updates_later=may_update(frame),
+        choices=tuple(choices_of_functions(frame)),
     )
 
 
@@ -381,6 +419,7 @@ def _of_statements(loose: LooseStep, frame: FrameType) -> FirstStep:
         updates_later=may_update(frame),
         plainly=loose.run_plainly if loose.followed else None,
         followed=loose.followed,
+        choices=tuple(choices_of_functions(frame)),
     )
 
 

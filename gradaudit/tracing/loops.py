@@ -14,13 +14,16 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.asked_values import values_where_asked
 from gradaudit.tracing.lines import user_frames
-from gradaudit.tracing.mentions import ASSIGNS, DIFFERENTIATES, OPTIMIZES, TRAINS, Written
+from gradaudit.tracing.mentions import ASSIGNS, DIFFERENTIATES, GRADIENTS, OPTIMIZES, TRAINS, Written
 from gradaudit.tracing.statements import Statements, one_round
 from gradaudit.tracing.syntax import Definition, Functions, definition
+from gradaudit.user_code import displayed
 
 _Loop = (ast.For, ast.While)
+_Assignment = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 _LEAVES = (ast.Break, ast.Continue, ast.Return)
 
 
@@ -75,6 +78,31 @@ def may_update(frame: FrameType | None) -> bool:
             if any(block.written(each).may_update() for each in (block.statements if is_repeated else block.rest)):
                 return True
     return False
+
+
+def choices_of_functions(frame: FrameType | None) -> list[Source]:
+    """Where functions that the loops around `frame` name choose, by what changes between rounds, what trains."""
+    loops = [block for blocks in _all_blocks(frame) for block in blocks if block.is_loop]
+    found = [choice for loop in loops for choice in _choices(loop.written(loop.owner))]
+    return sorted(set(found), key=lambda choice: (choice.file, choice.line))
+
+
+def _choices(loop: Written) -> Iterator[Source]:
+    functions = [each for each in loop.reached() if isinstance(each.node, Functions)]
+    changing = {*_stored([loop.node]), *_stored_attributes([loop.node])}
+    changing |= {name for each in functions for name in _stored_elsewhere(each.node)}
+    for function in functions:
+        for node in ast.walk(function.node):
+            if isinstance(node, ast.If) and changing & {*_loaded([node.test]), *_loaded_attributes([node.test])}:
+                branches = [Written(each, function.names, function.file) for each in (*node.body, *node.orelse)]
+                if any(each.mentions(TRAINS) for each in branches):
+                    yield Source(displayed(function.file), node.lineno, getattr(function.node, "name", ""))
+
+
+def _stored_elsewhere(function: ast.AST) -> list[str]:
+    """What a function stores that is there in the next round: attributes, and names of the module or of a function."""
+    declared = [each for each in ast.walk(function) if isinstance(each, (ast.Global, ast.Nonlocal))]
+    return [*_stored_attributes([function]), *(name for each in declared for name in each.names)]
 
 
 @dataclass(frozen=True)
@@ -160,12 +188,35 @@ class _Place:
         """The present statement and those after it, up to the last that trains."""
         rest = self.outer.rest
         last = max((n for n, each in enumerate(rest) if self.outer.written(each).mentions(TRAINS)), default=0)
-        return rest[: last + 1]
+        if self._says_that_it_updates(rest[: last + 1]) or may_update(self.frame):
+            return rest[: last + 1]
+        return rest[: self._last_with_gradients(last) + 1]
 
     @property
     def updates(self) -> bool:
         """Whether the statements say that they update."""
-        return any(self.outer.written(each).mentions(OPTIMIZES | ASSIGNS) for each in self.wanted)
+        return self._says_that_it_updates(self.wanted)
+
+    def _says_that_it_updates(self, statements: Sequence[ast.stmt]) -> bool:
+        return any(self.outer.written(each).mentions(OPTIMIZES | ASSIGNS) for each in statements)
+
+    def _last_with_gradients(self, last: int) -> int:
+        """The last statement that reads gradients, or what was made of them: what it calls may update by any name."""
+        kept: set[str] = set()
+        for n, statement in enumerate(self.outer.rest):
+            reads = bool(kept & {*_loaded([statement])}) or self.outer.written(statement).mentions(frozenset(kept))
+            last = max(last, n) if reads else last
+            making = [statement] if reads else self._with_gradients(statement)
+            kept |= {*_stored(making), *_stored_attributes(making)}
+        return last
+
+    def _with_gradients(self, statement: ast.stmt) -> list[ast.AST]:
+        """The assignments in a statement whose value is, or has, gradients."""
+        return [
+            part
+            for part in ast.walk(statement)
+            if isinstance(part, _Assignment) and self.outer.written(part).mentions(GRADIENTS)
+        ]
 
     @property
     def goes_on(self) -> bool:

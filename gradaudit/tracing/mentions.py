@@ -15,6 +15,8 @@ from gradaudit.user_code import is_framework
 
 DIFFERENTIATES = frozenset({"GradientTape", "gradient", "gradients", "jacobian", "batch_jacobian", "minimize"})
 """Names of what asks for gradients."""
+GRADIENTS = DIFFERENTIATES - {"GradientTape", "minimize"}
+"""Names of what returns them."""
 OPTIMIZES = frozenset({"apply_gradients", "apply", "minimize"})
 """Names of what applies them."""
 ASSIGNS = frozenset({"assign", "assign_add", "assign_sub"})
@@ -35,18 +37,18 @@ class Written:
 
     def mentions(self, words: frozenset[str]) -> bool:
         """Whether it names one of `words`, by itself or by way of functions of the user's."""
-        return any(word in words for each in self._reached() for word in _words(each.node))
+        return any(word in words for each in self.reached() for word in _words(each.node))
 
     def may_update(self) -> bool:
         """Whether it says that it updates, now or in a later round: what is assigned to each time is a counter."""
         return self.mentions(OPTIMIZES) or any(
             Written(branch, each.names, each.file).mentions(ASSIGNS)
-            for each in self._reached()
+            for each in self.reached()
             for branch in ast.walk(each.node)
             if isinstance(branch, _Branch)
         )
 
-    def _reached(self) -> Iterator[Written]:
+    def reached(self) -> Iterator[Written]:
         """This, and the definitions of all functions of the user's that it comes to by names."""
         waiting, seen = [self], {id(self.node)}
         while waiting:

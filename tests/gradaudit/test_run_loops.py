@@ -245,3 +245,174 @@ def test_a_loop_that_does_not_train_leaves_no_symbolic_tensors_behind(tmp_path: 
 
     assert "fit at train.py" in audited(done)["notes"][0]
     assert done.stderr.count("left []") == 2
+
+
+HANDS_OVER = (
+    MODEL
+    + """
+def assign(gradients):
+    for variable, gradient in zip(model.trainable_variables, gradients):
+        variable.assign_sub(0.1 * gradient)
+
+hooks = {"update": assign}
+for x in np.ones((2, 8, 4), "float32"):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    AFTER
+    print(float(loss))
+"""
+)
+
+
+def test_gradients_are_followed_into_an_update_that_no_name_tells(tmp_path: Path) -> None:
+    script = HANDS_OVER.replace("AFTER", "for hook in hooks.values(): hook([2.0 * each for each in gradients])")
+
+    assert by_status(audited(run(tmp_path, "--format", "json", str(written(tmp_path, script))))) == {}
+
+
+def test_gradients_that_nothing_reads_are_not_applied(tmp_path: Path) -> None:
+    audit = audited(run(tmp_path, "--format", "json", str(written(tmp_path, HANDS_OVER.replace("AFTER", "")))))
+
+    assert [*by_status(audit)] == ["not-updated"]
+
+
+def test_weights_that_are_set_from_numbers_of_gradients_are_refused(tmp_path: Path) -> None:
+    sets = "model.set_weights([w - d.numpy() for w, d in zip(model.get_weights(), gradients)])"
+
+    done = run(tmp_path, str(written(tmp_path, HANDS_OVER.replace("AFTER", sets))))
+
+    assert done.returncode == 2
+    assert "The step cannot be traced" in done.stderr
+
+
+AT_ONCE = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import keras
+import numpy as np
+import tensorflow as tf
+
+both = threading.Barrier(2)
+update = keras.optimizers.SGD()
+
+def small():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+shared = small()
+
+def differentiate(model, x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    update.apply_gradients(zip(gradients, model.trainable_variables))
+
+def fits(number):
+    model = small()
+    both.wait()
+    model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
+
+def calls(number):
+    both.wait()
+    differentiate(shared, np.ones((8, 4), "float32"))
+
+def calls_a_function(number):
+    function = tf.function(differentiate)
+    both.wait()
+    function(shared, tf.ones((8, 4)))
+"""
+IN_A_POOL = "\nwith ThreadPoolExecutor(2) as pool:\n    list(pool.map(WORK, range(4)))\n"
+LEFT_ALONE = "\nfor number in range(2):\n    threading.Thread(target=WORK, args=(number,)).start()\n"
+
+
+@pytest.mark.parametrize("work", ["fits", "calls", "calls_a_function"])
+@pytest.mark.parametrize("start", [IN_A_POOL, LEFT_ALONE], ids=["in a pool", "left alone"])
+def test_of_threads_that_train_at_once_one_is_audited(start: str, work: str, tmp_path: Path) -> None:
+    script = written(tmp_path, AT_ONCE + start.replace("WORK", work))
+
+    audit = audited(run(tmp_path, "--format", "json", str(script)))
+
+    assert len(audit["variables"]) == 2
+    assert by_status(audit) == {}
+
+
+WAITS_FOR_DATA = (
+    MODEL
+    + """
+from concurrent.futures import ThreadPoolExecutor
+
+def slope(x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = tf.reduce_sum(model(x))
+    return tape.gradient(score, x)
+
+with ThreadPoolExecutor(2) as pool:
+    images = list(pool.map(slope, [tf.ones((8, 4))] * 3))
+data = tf.data.Dataset.from_tensors(images[0]).map(lambda x: tf.py_function(lambda x: x + 1.0, [x], tf.float32))
+for x in data:
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(tf.ensure_shape(x, (8, 4)))))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+"""
+)
+
+
+def test_threads_that_do_not_train_go_on(tmp_path: Path) -> None:
+    audit = audited(run(tmp_path, "--format", "json", str(written(tmp_path, WAITS_FOR_DATA))))
+
+    assert by_status(audit) == {}
+    assert "a loop that differentiates" in audit["notes"][0]
+
+
+CHOOSES = (
+    MODEL
+    + """
+other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="other")])
+
+class Trainer:
+    def __init__(self):
+        self.rounds = 0
+        self.is_scaled = True
+
+    def train(self, x, trained):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(x))) + tf.reduce_mean(tf.square(other(x)))
+        variables = trained.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+
+    def train_both(self, x):
+        self.rounds += 1
+        self.train(x, model)
+        if CONDITION:
+            self.train(x, other)
+
+optimizer.build(model.trainable_variables + other.trainable_variables)
+trainer = Trainer()
+for x in np.ones((8, 8, 4), "float32"):
+    trainer.train_both(x)
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_told", "found"),
+    [
+        ("self.rounds % 4 == 0", True, {"untracked": ["sequential_1/other/bias", "sequential_1/other/kernel"]}),
+        ("self.is_scaled", False, {}),
+    ],
+)
+def test_a_choice_between_rounds_in_a_function_is_told(
+    condition: str, is_told: bool, found: dict[str, list[str]], tmp_path: Path
+) -> None:
+    script = written(tmp_path, CHOOSES.replace("CONDITION", condition))
+
+    audit = audited(run(tmp_path, "--format", "json", str(script)))
+
+    line = script.read_text("utf-8").splitlines().index(f"        if {condition}:") + 1
+    told = f"what trains is chosen anew in each round at train.py:{line}, and only what this round chooses is followed"
+    assert by_status(audit) == found
+    assert any(told in note for note in audit["notes"]) == is_told
