@@ -154,7 +154,16 @@ def _conclusion(
         return TraceError("Interrupted.")  # nor is the script to hear of this, and go on
     except Exception as error:  # noqa: BLE001  # whatever it is, it must not pass through the script's own `except`
         return error
-    return audit
+    return _with_zeros_of_round(audit, step)
+
+
+def _with_zeros_of_round(audit: Audit, step: FirstStep) -> Audit:
+    """The audit, with a note where gradients may be zero for the present round alone."""
+    if not step.zeros or not audit.count("zero-gradient"):
+        return audit
+    zeros = ", ".join(step.zeros)
+    note = f"0 in this round, and computed anew in others: {zeros}. What these make zero-gradient need not stay so."
+    return replace(audit, notes=(*audit.notes, note))
 
 
 class _Followed:

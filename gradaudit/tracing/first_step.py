@@ -30,7 +30,15 @@ from tensorflow.python.ops import gradients_util
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.lines import running_line
-from gradaudit.tracing.loops import LooseStep, choices_of_functions, differentiates, is_data, loose_step, may_update
+from gradaudit.tracing.loops import (
+    LooseStep,
+    choices_of_functions,
+    differentiates,
+    is_data,
+    loose_step,
+    may_update,
+    zeros_of_round,
+)
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.variable_kinds import is_variable
 from gradaudit.user_code import is_framework, user_errors
@@ -54,6 +62,7 @@ class FirstStep:
         plainly: what to call in place of `step` where that fails, which follows branches that the round does not take.
         followed: the lines of those branches.
         choices: lines in functions that a loop calls which choose between rounds, and are followed as the present one.
+        zeros: names of numbers that are 0 in the present round and computed anew in each.
     """
 
     what: str
@@ -68,6 +77,7 @@ class FirstStep:
     plainly: Callable[..., Any] | None = None
     followed: tuple[int, ...] = ()
     choices: tuple[Source, ...] = ()
+    zeros: tuple[str, ...] = ()
 
 
 class _GradientAsked(BaseException):
@@ -398,6 +408,7 @@ def _of_function(function: Any, step: Callable[..., Any], arguments: Any, option
         name=name,
         updates_later=may_update(frame),
         choices=tuple(choices_of_functions(frame)),
+        zeros=tuple(zeros_of_round(frame)),
     )
 
 
@@ -420,6 +431,7 @@ def _of_statements(loose: LooseStep, frame: FrameType) -> FirstStep:
         plainly=loose.run_plainly if loose.followed else None,
         followed=loose.followed,
         choices=tuple(choices_of_functions(frame)),
+        zeros=tuple(zeros_of_round(frame)),
     )
 
 

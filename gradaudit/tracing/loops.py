@@ -87,6 +87,21 @@ def choices_of_functions(frame: FrameType | None) -> list[Source]:
     return sorted(set(found), key=lambda choice: (choice.file, choice.line))
 
 
+def zeros_of_round(frame: FrameType | None) -> list[str]:
+    """The names of numbers that the loops around `frame` compute anew, that are 0 now, and that what trains reads."""
+    loops = [block for blocks in _all_blocks(frame) for block in blocks if block.is_loop]
+    found: dict[str, None] = {}
+    for loop in loops:
+        read = _loaded([each for each in loop.rest if loop.written(each).mentions(TRAINS)])
+        stored = _stored([loop.owner])
+        found |= dict.fromkeys(name for name in read if name in stored and _is_zero(loop.names.get(name)))
+    return list(found)
+
+
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value == 0
+
+
 def _choices(loop: Written) -> Iterator[Source]:
     functions = [each for each in loop.reached() if isinstance(each.node, Functions)]
     changing = {*_stored([loop.node]), *_stored_attributes([loop.node])}

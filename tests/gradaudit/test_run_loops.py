@@ -416,3 +416,42 @@ def test_a_choice_between_rounds_in_a_function_is_told(
     told = f"what trains is chosen anew in each round at train.py:{line}, and only what this round chooses is followed"
     assert by_status(audit) == found
     assert any(told in note for note in audit["notes"]) == is_told
+
+
+WARMS_UP = (
+    MODEL
+    + """
+other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="other")])
+step = 0
+constant = 0.0
+while step < 8:
+    weight = min(1.0, step / 4)
+    x = tf.ones((8, 4))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x))) + FACTOR * tf.reduce_mean(tf.square(other(x)))
+    variables = model.trainable_variables + other.trainable_variables
+    optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+    print(step)
+    step += 1
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("factor", "statuses", "told"),
+    [
+        ("weight", ["zero-gradient"], ["0 in this round, and computed anew in others: weight."]),
+        ("constant", ["zero-gradient"], []),
+        ("1.0", [], []),
+    ],
+)
+def test_a_weight_that_a_loop_begins_at_zero_is_told(
+    factor: str, statuses: list[str], told: list[str], tmp_path: Path
+) -> None:
+    script = written(tmp_path, WARMS_UP.replace("FACTOR", factor))
+
+    audit = audited(run(tmp_path, "--format", "json", str(script)))
+
+    assert [*by_status(audit)] == statuses
+    notes = [note for note in audit["notes"] if "0 in this round" in note]
+    assert [note.startswith(start) for note, start in zip(notes, told, strict=True)] == [True] * len(told)
