@@ -11,6 +11,8 @@ import pytest
 
 # TensorFlow reads it when it is imported, so it cannot wait for a fixture.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The commands turn it off for the processes after them, and numbers of two processes are compared bit by bit.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 

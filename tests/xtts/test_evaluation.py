@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.xtts import speech
-from tests.xtts.test_synthesis import corpus, run, trained_runs  # noqa: F401  # fixtures
 from xtts.audio.decoding import Sound, decode
 from xtts.audio.features import Features, features
 from xtts.audio.settings import AudioSettings
@@ -80,30 +78,3 @@ def test_a_voice_is_nearer_to_itself_than_to_another_pitch():
     )
     assert np.linalg.norm(low) == pytest.approx(1)
     assert low @ low_again > low @ high
-
-
-@pytest.mark.slow
-@needs["resemblyzer"]
-def test_a_model_is_measured_beside_the_recordings_and_their_copies(
-    corpus,  # noqa: F811  # the fixture
-    trained_runs,  # noqa: F811  # the fixture
-    monkeypatch,
-    tmp_path,
-    capsys,
-):
-    output = tmp_path / "measured" / "evaluation.json"
-    command = ("evaluate", "--checkpoint", str(trained_runs["aligned"]), "--clips", "2", "--output", str(output))
-    assert run(monkeypatch, *command) == 0
-    assert "copy-synthesis" in capsys.readouterr().out
-    recording, copy, synthesis = json.loads(output.read_text())["measures"]
-    assert recording["mel"] == pytest.approx(0, abs=1e-3)
-    assert recording["mel"] < copy["mel"] < synthesis["mel"]
-    assert recording["cer"] is None  # the recogniser knows English alone
-    assert all(0 < row["own_voice"] <= 1 for row in (recording, copy, synthesis))
-
-
-@pytest.mark.slow
-@needs["resemblyzer"]
-def test_a_corpus_of_other_settings_is_refused(trained_runs, monkeypatch, tmp_path, capsys):  # noqa: F811
-    assert run(monkeypatch, "evaluate", "--checkpoint", str(trained_runs["aligned"]), "--corpus", str(tmp_path)) == 2
-    assert str(tmp_path) in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from xtts.synthesis.trained import read_trained
 
 AUDIO = AudioSettings(sample_rate=speech.RATE, mel_channels=16)
 SHORT = Manner(longest=1.0, steps=2)
+needs_resemblyzer = pytest.mark.skipif(
+    importlib.util.find_spec("resemblyzer") is None, reason="resemblyzer is not installed here"
+)
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +195,29 @@ def test_the_vocoder_gives_back_what_the_mel_was_made_of():
     loud = mel > -5
     assert np.abs(mel_again[: len(mel)] - mel)[loud].mean() < 0.2
     np.testing.assert_array_equal(again.samples, griffin_lim(mel, AudioSettings(sample_rate=speech.RATE)).samples)
+
+
+@pytest.mark.slow
+@needs_resemblyzer
+def test_a_model_is_measured_beside_the_recordings_and_their_copies(
+    trained_runs,
+    monkeypatch,
+    tmp_path,
+    capsys,
+):
+    output = tmp_path / "measured" / "evaluation.json"
+    command = ("evaluate", "--checkpoint", str(trained_runs["aligned"]), "--clips", "2", "--output", str(output))
+    assert run(monkeypatch, *command) == 0
+    assert "copy-synthesis" in capsys.readouterr().out
+    recording, copy, synthesis = json.loads(output.read_text())["measures"]
+    assert recording["mel"] == pytest.approx(0, abs=1e-3)
+    assert recording["mel"] < copy["mel"] < synthesis["mel"]
+    assert recording["cer"] is None  # the recogniser knows English alone
+    assert all(0 < row["own_voice"] <= 1 for row in (recording, copy, synthesis))
+
+
+@pytest.mark.slow
+@needs_resemblyzer
+def test_a_corpus_of_other_settings_is_refused(trained_runs, monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, "evaluate", "--checkpoint", str(trained_runs["aligned"]), "--corpus", str(tmp_path)) == 2
+    assert str(tmp_path) in capsys.readouterr().err
