@@ -68,13 +68,15 @@ def audited_code_forgotten() -> Iterator[None]:
     So each scenario finds what a training run of its own would find: no layer is called `dense_7` because six others
     were built for another scenario, and no dtype policy outlives the one that set it.
     """
-    before = set(sys.modules)
+    before = dict(sys.modules)
     try:
         yield
     finally:
-        for name in set(sys.modules) - before:
-            if _is_users_module(sys.modules[name]):
+        for name, module in list(sys.modules.items()):
+            if before.get(name) is not module and _is_users_module(module):
                 del sys.modules[name]
+                if name in before:
+                    sys.modules[name] = before[name]
         keras = sys.modules.get("keras")
         if keras is not None:
             keras.utils.clear_session()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -117,6 +118,20 @@ def test_audited_code_is_imported_anew_for_the_next_audit():
 
 
 # -------------------------------------------------------------------------------------------------------------- calling
+
+
+def test_audited_code_is_forgotten_also_where_its_module_took_the_place_of_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As where a program has loaded two other files of that name before."""
+    others = {name: ModuleType(name) for name in ("again", "subject_again")}
+    for name, other in others.items():
+        monkeypatch.setitem(sys.modules, name, other)
+    for answer in ("first", "second"):
+        (folder / "again.py").write_text(f"def subject():\n    return {answer!r}\n", "utf-8")
+        with audited_code_forgotten():
+            assert find_subject("again.py:subject", folder=folder)() == answer
+        assert {name: sys.modules[name] for name in others} == others
 
 
 def test_a_callable_that_takes_an_argument_gets_the_project():
