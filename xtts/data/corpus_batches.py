@@ -11,9 +11,9 @@ import numpy as np
 
 from xtts.data.batch_plan import BatchPlan, Shape
 from xtts.data.manifest import Clip, PreparedCorpus
-from xtts.data.padding import lengths, pad
+from xtts.data.utterances import PaddedSizes, Utterance, batch_of
 from xtts.errors import DataError
-from xtts.outputs import TARGETS, target_key
+from xtts.outputs import TARGETS
 
 
 @dataclass(frozen=True)
@@ -95,47 +95,23 @@ class CorpusBatches(keras.utils.PyDataset):
         planned = self.plan.batch(index)
         random = np.random.default_rng((self.seed, index))
         chosen = [self.clips[number] for number in planned.clips]
-        spoken = [self._speech(clip) for clip in chosen]
+        spoken = [self._utterance(clip) for clip in chosen]
         references = [self._reference(clip, random) for clip in chosen]
-        tokens, frames = planned.shape.tokens, planned.shape.frames
-        mel = pad([speech.mel for speech in spoken], frames)
-        durations = pad([speech.durations for speech in spoken], tokens)
-        real = {
-            "text_lengths": lengths([speech.tokens for speech in spoken]),
-            "mel_lengths": lengths([speech.mel for speech in spoken]),
-        }
-        inputs = {
-            "text_inputs": pad([speech.tokens for speech in spoken], tokens),
-            "mel_inputs": mel,
-            "audio_conditioning": pad(references, self.sizes.reference_frames),
-            "audio_lengths": lengths(references),
-            "durations": durations,
-            **real,
-        }
-        targets = {
-            "mel": mel,
-            "stop": pad([speech.stop for speech in spoken], frames),
-            "duration": durations,
-            "pitch": pad([speech.frame_pitch for speech in spoken], frames),
-            "energy": pad([speech.frame_energy for speech in spoken], frames),
-            "prosody_pitch": pad([speech.token_pitch for speech in spoken], tokens),
-            "prosody_energy": pad([speech.token_energy for speech in spoken], tokens),
-            "prosody_speaking_rate": np.array([speech.speaking_rate for speech in spoken], "float32"),
-        }
-        return inputs, {target_key(name): targets[name] for name in self.targets} | real
+        sizes = PaddedSizes(planned.shape.tokens, planned.shape.frames, self.sizes.reference_frames)
+        return batch_of(spoken, references, sizes, self.targets)
 
     def utterances(self, index: int) -> tuple[str, ...]:
         """Return the names of a batch's clips."""
         return tuple(self.clips[number].name for number in self.plan.batch(index).clips)
 
-    def _speech(self, clip: Clip) -> _Speech:
+    def _utterance(self, clip: Clip) -> Utterance:
         shared, features = self.corpus.shared, self.corpus.features(clip)
         voiced = features.pitch > 0
         pitch = np.zeros(clip.frames, np.float32)
         pitch[voiced] = shared.pitch[clip.speaker].normalise(features.log_pitch)
         energy = shared.energy.normalise(features.energy)
         durations = np.array(clip.durations)
-        return _Speech(
+        return Utterance(
             tokens=np.array(clip.tokens, np.int32),
             durations=durations.astype(np.float32),
             mel=shared.mel.normalise(features.log_mel),
@@ -155,25 +131,6 @@ class CorpusBatches(keras.utils.PyDataset):
         mel = self.corpus.features(others[drawn]).log_mel
         begin = int(random.integers(max(1, len(mel) - self.sizes.reference_frames + 1)))
         return self.corpus.shared.mel.normalise(mel[begin : begin + self.sizes.reference_frames])
-
-
-@dataclass(frozen=True)
-class _Speech:
-    tokens: np.ndarray
-    durations: np.ndarray
-    mel: np.ndarray
-    frame_pitch: np.ndarray
-    frame_energy: np.ndarray
-    token_pitch: np.ndarray
-    token_energy: np.ndarray
-    speaking_rate: float
-
-    @property
-    def stop(self) -> np.ndarray:
-        """One at the last frame, zero before."""
-        stop = np.zeros(len(self.mel), np.float32)
-        stop[-1] = 1.0
-        return stop
 
 
 def _by_speaker(preferred: Collection[Clip], clips: Collection[Clip]) -> dict[str, list[Clip]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from xtts.data.padding import lengths, pad
-from xtts.outputs import TARGETS, target_key
+from xtts.data.utterances import PaddedSizes, Utterance, batch_of
+from xtts.outputs import TARGETS
 
 FRAMES_PER_SECOND = 22_050 / 256
 FEWEST_FRAMES_OF_TOKEN = 2
@@ -76,59 +76,15 @@ class GeneratedBatches(keras.utils.PyDataset):
         """Return a batch's inputs, as `XTTS.call` names them, and its targets, as `XTTSLoss` names them."""
         random = np.random.default_rng((self.seed, index))
         rows = [self._utterance_and_reference(random) for _ in range(self.shape.batch_size)]
+        sizes = PaddedSizes(self.shape.most_tokens, self.shape.most_frames, self.shape.reference_frames)
         utterances = [utterance for utterance, _ in rows]
-        references = [reference for _, reference in rows]
-        tokens, frames = self.shape.most_tokens, self.shape.most_frames
-        mel = pad([utterance.mel for utterance in utterances], frames)
-        real = {
-            "text_lengths": lengths([utterance.tokens for utterance in utterances]),
-            "mel_lengths": lengths([utterance.mel for utterance in utterances]),
-        }
-        durations = pad([utterance.durations for utterance in utterances], tokens)
-        inputs = {
-            "text_inputs": pad([utterance.tokens for utterance in utterances], tokens),
-            "mel_inputs": mel,
-            "audio_conditioning": pad([reference.mel for reference in references], self.shape.reference_frames),
-            "audio_lengths": lengths([reference.mel for reference in references]),
-            "durations": durations,
-            **real,
-        }
-        targets = {
-            "mel": mel,
-            "stop": pad([utterance.stop for utterance in utterances], frames),
-            "duration": durations,
-            "pitch": pad([utterance.frame_pitch for utterance in utterances], frames),
-            "energy": pad([utterance.frame_energy for utterance in utterances], frames),
-            "prosody_pitch": pad([utterance.token_pitch for utterance in utterances], tokens),
-            "prosody_energy": pad([utterance.token_energy for utterance in utterances], tokens),
-            "prosody_speaking_rate": np.array([utterance.speaking_rate for utterance in utterances], "float32"),
-        }
-        return inputs, {target_key(name): targets[name] for name in self.targets} | real
+        return batch_of(utterances, [reference.mel for _, reference in rows], sizes, self.targets)
 
-    def _utterance_and_reference(self, random: np.random.Generator) -> tuple[_Utterance, _Utterance]:
+    def _utterance_and_reference(self, random: np.random.Generator) -> tuple[Utterance, Utterance]:
         speaker = int(random.integers(SPEAKERS))
         utterance = self.language.speak(random, speaker, self.shape.most_tokens, self.shape.most_frames)
         reference = self.language.speak(random, speaker, self.shape.most_tokens, self.shape.reference_frames)
         return utterance, reference
-
-
-@dataclass(frozen=True)
-class _Utterance:
-    tokens: np.ndarray
-    durations: np.ndarray
-    mel: np.ndarray
-    token_pitch: np.ndarray
-    token_energy: np.ndarray
-    frame_pitch: np.ndarray
-    frame_energy: np.ndarray
-    speaking_rate: float
-
-    @property
-    def stop(self) -> np.ndarray:
-        """One at the last frame, zero before."""
-        stop = np.zeros(len(self.mel), "float32")
-        stop[-1] = 1.0
-        return stop
 
 
 class _Language:
@@ -146,7 +102,7 @@ class _Language:
         self.speaker_pitches = random.normal(size=SPEAKERS)
         self.speaker_speeds = random.uniform(0.8, 1.25, size=SPEAKERS)
 
-    def speak(self, random: np.random.Generator, speaker: int, most_tokens: int, most_frames: int) -> _Utterance:
+    def speak(self, random: np.random.Generator, speaker: int, most_tokens: int, most_frames: int) -> Utterance:
         """Say random tokens in a speaker's voice, as many as fit into a random part of the room there is."""
         count = int(random.integers(max(1, most_tokens // 2), most_tokens + 1))
         tokens = random.integers(1, self.vocabulary_size, size=count).astype("int32")
@@ -162,7 +118,7 @@ class _Language:
         frame_token = np.repeat(np.arange(len(tokens)), durations)
         mel = self._spectra(tokens, token_pitch, token_energy, speaker)[frame_token]
         mel += NOISE * random.normal(size=mel.shape)
-        return _Utterance(
+        return Utterance(
             tokens=tokens,
             durations=durations.astype("float32"),
             mel=mel.astype("float32"),
