@@ -8,6 +8,7 @@ import soundfile
 
 from xtts.audio.decoding import Sound
 from xtts.errors import DataError
+from xtts.whole_files import replaced
 
 
 def require_writable(path: Path) -> None:
@@ -28,10 +29,8 @@ def write_wav(path: Path, sound: Sound) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.partial")
     try:
-        soundfile.write(beside, sound.samples, sound.rate, subtype="PCM_16", format="WAV")
-        beside.replace(path)
+        with replaced(path) as file:
+            soundfile.write(file, sound.samples, sound.rate, subtype="PCM_16", format="WAV")
     except (OSError, soundfile.LibsndfileError) as error:
-        beside.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written: {error}.") from None

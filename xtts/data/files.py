@@ -1,8 +1,7 @@
-"""Files that are there whole or not at all: written beside and renamed."""
+"""Files of a prepared corpus, each there whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from xtts.errors import DataError
+from xtts.whole_files import replaced
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,17 +58,7 @@ def make_folder(path: Path) -> None:
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=path.suffix, delete=False) as file:
-            beside = Path(file.name)
-            try:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-                beside.chmod(0o644)
-                beside.replace(path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    beside.unlink()
-                raise
+        with replaced(path, writer=str(os.getpid())) as file:
+            write(file)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}. Make room, or name another folder.") from None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import keras
 import numpy as np
 
 from xtts.errors import RunError
+from xtts.whole_files import PARTIAL, replaced
 
 FACTS = "facts.json"
 _DIGEST_LENGTH = 2 * hashlib.sha256().digest_size
@@ -49,7 +49,7 @@ def write_checkpoint(path: Path, model: keras.Model, facts: Facts) -> None:
     Raises:
         OSError: it cannot be written; nothing is left of it.
     """
-    with _replaced(path) as file:
+    with replaced(path) as file:
         file.write(b"0" * _DIGEST_LENGTH + b"\n")
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr(FACTS, json.dumps(asdict(facts)))
@@ -104,7 +104,7 @@ def read_weights(path: Path, model: keras.Model) -> None:
 
 def clear_leftovers(folder: Path) -> None:
     """Remove what a training that was killed while it wrote has left."""
-    for leftover in folder.glob(".*.partial"):
+    for leftover in folder.glob(PARTIAL):
         leftover.unlink()
 
 
@@ -150,32 +150,6 @@ def _difference(found: set[str], wanted: set[str]) -> str:
         for verb, names in (("lacks", missing), ("holds also", surplus))
         if names
     )
-
-
-@contextlib.contextmanager
-def _replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that takes the place of `path` at the end, or goes without trace if there is none."""
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with beside.open("w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _sync_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk too: until then a power cut may take it back."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

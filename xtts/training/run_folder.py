@@ -19,6 +19,7 @@ from xtts.config import Config
 from xtts.data.manifest import CORPUS, TOKENIZER
 from xtts.errors import RunError
 from xtts.training.checkpoint import Facts, clear_leftovers, read_facts, restore, write_checkpoint
+from xtts.whole_files import replaced
 
 CONFIG = "config.toml"
 _LOCK = ".lock"
@@ -245,9 +246,8 @@ def _put_beside(path: Path, other: Path) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    with replaced(path) as file:
+        file.write(text.encode())
 
 
 def _toml_file(tables: Mapping[str, Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 
 from xtts.training.readings import SECONDS, VALIDATION, loss_terms
 from xtts.training.run_folder import RunFolder
+from xtts.whole_files import replaced
 
 _STEP = "step"
 
@@ -73,10 +75,10 @@ class StepLog(keras.callbacks.Callback):
         with self.folder.log.open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file)) or [[]]
         kept = list(self._lines_before(header, lines))
-        beside = self.folder.log.with_name(f".{self.folder.log.name}.partial")
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([header, *kept] if kept else [])
-        beside.replace(self.folder.log)
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([header, *kept] if kept else [])
+        with replaced(self.folder.log) as file:
+            file.write(text.getvalue().encode())
         return header if kept else []
 
     def _lines_before(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
