@@ -237,12 +237,12 @@ def counting(counted: dict[type, Callable[..., None]]) -> Iterator[None]:
         return call
 
     for layer in counted:
-        layer.call = watched(layer)  # type: ignore[attr-defined]
+        layer.call = watched(layer)  # type: ignore[attr-defined]  # in place of the method
     try:
         yield
     finally:
         for layer, call in usual.items():
-            layer.call = call  # type: ignore[attr-defined]
+            layer.call = call  # type: ignore[attr-defined]  # as above
 
 
 def product_of(dtype: str) -> Callable[[], float]:

@@ -27,7 +27,7 @@ class GradientNorms:
         owners = [module_of(variable.path) for variable in variables]
         self.modules = tuple(dict.fromkeys(owners))
         self._positions = [[index for index, owner in enumerate(owners) if owner == name] for name in self.modules]
-        self.gradient_norms = self.add_variable(  # type: ignore[attr-defined]
+        self.gradient_norms = self.add_variable(  # type: ignore[attr-defined]  # as above
             (len(self.modules),), name="gradient_norms"
         )
 
@@ -37,7 +37,7 @@ class GradientNorms:
         if not self.built:
             self.build(list(trainable_variables))
         self.gradient_norms.assign(ops.stack([_norm([grads[at] for at in each]) for each in self._positions]))
-        super().apply(grads, trainable_variables)  # type: ignore[misc]
+        super().apply(grads, trainable_variables)  # type: ignore[misc]  # as above
 
 
 @cache
