@@ -10,7 +10,7 @@ import click
 
 from gradaudit.cli.asked import Run, runs_asked_for
 from gradaudit.cli.audits import audit_all
-from gradaudit.cli.mishaps import COULD_NOT_AUDIT
+from gradaudit.cli.mishaps import COULD_NOT_AUDIT, help_unless_command
 from gradaudit.cli.options import A_FILE, DASH, file_or_none, of_every_audit, require_writable
 from gradaudit.cli.terminal import Terminal, say
 from gradaudit.cli.writing import put
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from gradaudit.graph.report import Audit
 
 
-@click.group()
-def baseline() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def baseline(context: click.Context) -> int:
     """Keep what is found now, so that a run fails on new findings alone."""
+    return help_unless_command(context)
 
 
 @baseline.command("write")

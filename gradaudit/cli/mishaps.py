@@ -19,6 +19,14 @@ DEBUG = "GRADAUDIT_DEBUG"
 """The environment variable that makes every error show its traceback."""
 
 
+def help_unless_command(context: click.Context) -> int:
+    """Show what the commands of a group are where none is named; returns the exit status."""
+    if context.invoked_subcommand is not None:
+        return 0
+    click.echo(context.get_help(), err=True)
+    return COULD_NOT_AUDIT
+
+
 def explained_usage(error: click.UsageError) -> str:
     """What is wrong with the command line, and where to look."""
     command = error.ctx.command_path if error.ctx is not None else "gradaudit"

@@ -14,7 +14,7 @@ from gradaudit.cli.diff import diff
 from gradaudit.cli.graph import graph
 from gradaudit.cli.init import init
 from gradaudit.cli.manual import explain, list_rules
-from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, explained_usage, refuse, show_traceback
+from gradaudit.cli.mishaps import explained, explained_usage, help_unless_command, refuse, show_traceback
 from gradaudit.cli.trace import run, trace
 
 
@@ -58,10 +58,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.pass_context
 def main(context: click.Context) -> int:
     """Tell, before training, which variables of a train step will never learn, and why."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        return COULD_NOT_AUDIT
-    return 0
+    return help_unless_command(context)
 
 
 for command in (trace, run, cover, list_rules, explain, baseline, diff, graph, init):

@@ -414,6 +414,7 @@ def _of_function(function: Any, step: Callable[..., Any], arguments: Any, option
 
 def _name(function: Any, line: Source | None) -> str:
     """What to call a function; one that a library puts around the user's, as a data set does, has no name of theirs."""
+    function = inspect.unwrap(function)  # a method is wrapped once it is bound
     code = getattr(function, "__code__", None)
     if code is not None and line is not None and is_framework(code.co_filename):
         return f"what is traced at line {line.line}"

@@ -267,6 +267,14 @@ from toy import half_dead
 '''
 
 
+def test_a_group_without_a_command_shows_what_there_is(command: Command) -> None:
+    for arguments in ([], ["baseline"]):
+        ended = command(*arguments)
+        assert ended.status == 2
+        assert ended.output == ""
+        assert ended.messages.startswith("Usage: gradaudit")
+
+
 def test_what_the_audited_code_prints_goes_to_standard_error_and_tensorflow_is_quiet(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ):

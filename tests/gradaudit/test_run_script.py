@@ -392,6 +392,32 @@ model.fit(np.ones((8, 4)), {"used": np.ones((8, 1))})
 """
 
 
+METHOD = """
+import keras, tensorflow as tf
+
+class Trainer:
+    def __init__(self):
+        self.model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+
+    @tf.function
+    def update(self, x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(self.model(x) ** 2)
+        variables = self.model.trainable_variables
+        keras.optimizers.SGD().apply(tape.gradient(loss, variables), variables)
+
+trainer = Trainer()
+trainer.update(tf.ones((2, 3)))
+"""
+
+
+def test_a_compiled_method_is_called_by_its_name(tmp_path: Path) -> None:
+    written(tmp_path, METHOD)
+    done = run(tmp_path, "train.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("update  ")
+
+
 def test_reports_go_to_where_the_command_was_given_wherever_the_script_goes(tmp_path: Path) -> None:
     written(tmp_path, MOVES)
     done = run(tmp_path, "--report", "pages", "--format", "json", "--output", "a.json", "train.py")
