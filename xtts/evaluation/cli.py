@@ -64,12 +64,12 @@ def _print_table(evaluation: Evaluation) -> None:
             f"{row.mel:.3f} Np",
             _or_dash(row.pitch, "{:.0f} cents"),
             _or_dash(row.cer, "{:.1%}"),
-            f"{row.own_voice:.3f}",
+            _or_dash(row.own_voice, "{:.3f}"),
             _or_dash(row.other_voice, "{:.3f}"),
         )
     Console().print(table)
     if evaluation.unspoken:
-        click.echo(printable(f"not brought to an end: {', '.join(evaluation.unspoken)}"))
+        click.echo(printable(f"not said, or not brought to an end: {', '.join(evaluation.unspoken)}"))
 
 
 def _or_dash(value: float | None, form: str) -> str:

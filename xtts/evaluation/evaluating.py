@@ -38,7 +38,7 @@ class Measures:
         mel: mean absolute difference of the log-mels along the best alignment, in nepers.
         pitch: root of the mean squared difference of pitch, in cents.
         cer: character error rate of a recogniser, over all English clips; `None` if there are none.
-        own_voice: cosine of the voice and the right speaker's.
+        own_voice: cosine of the voice and the right speaker's; `None` if no training clip tells how that one sounds.
         other_voice: the same with the nearest other speaker's; `None` if there is none.
     """
 
@@ -47,7 +47,7 @@ class Measures:
     mel: float
     pitch: float | None
     cer: float | None
-    own_voice: float
+    own_voice: float | None
     other_voice: float | None
 
 
@@ -117,7 +117,7 @@ def evaluate(
                 heard[kind].append(_measured(clip, sound, recorded, corpus, encoder))
     progress(len(clips), len(clips))
     if not heard["synthesis"]:
-        raise EvaluationError(f"{trained.checkpoint} brings no text to an end: train it longer.")
+        raise EvaluationError(f"{trained.checkpoint} says none of the texts: train it longer.")
     measures = (_means(kind, of_kind, voices, recogniser) for kind, of_kind in heard.items())
     return Evaluation(str(trained.checkpoint), trained.step, tuple(measures), tuple(unspoken))
 
@@ -135,14 +135,17 @@ def _voices(corpus: PreparedCorpus, encoder: SpeakerEncoder) -> dict[str, np.nda
 
 
 def _sounds(clip: Clip, corpus: PreparedCorpus, recorded: Features, synthesizer: Synthesizer, manner: Manner):
-    """Yield each kind of a clip; `None` for what does not come to an end."""
+    """Yield each kind of a clip; `None` for what does not come to an end, or ends before it has begun."""
     yield "recording", decode(Path(clip.audio))
     yield "copy-synthesis", griffin_lim(recorded.log_mel, corpus.shared.audio, manner.seed)
+    reference = decode(Path(_reference(clip, corpus).audio))
     try:
-        reference = decode(Path(_reference(clip, corpus).audio))
-        yield "synthesis", synthesizer.speak(clip.text, reference, clip.language, manner)
+        spoken = synthesizer.speak(clip.text, reference, clip.language, manner)
     except SynthesisError:
         yield "synthesis", None
+    else:
+        is_speech = len(spoken.samples) >= corpus.shared.audio.window
+        yield "synthesis", spoken if is_speech else None
 
 
 def _reference(clip: Clip, corpus: PreparedCorpus) -> Clip:
@@ -176,6 +179,6 @@ def _means(
         cer=character_error_rate([each.clip.spoken for each in english], [recogniser(each.sound) for each in english])
         if english and recogniser
         else None,
-        own_voice=float(np.mean(own)),
+        own_voice=float(np.mean(own)) if own else None,
         other_voice=float(np.mean(others)) if others else None,
     )

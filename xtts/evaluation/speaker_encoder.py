@@ -6,7 +6,7 @@ import importlib.util
 import pickle
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import keras
 import librosa
@@ -102,25 +102,19 @@ def _read_weights(file: Path) -> dict[str, np.ndarray]:
     storages' names), and then for each storage its length and its numbers.
     """
     with file.open("rb") as stream:
-        for _ in range(3):
-            pickle.load(stream)  # three numbers and words, of an installed package
-        reader = _ShapesByStorage(stream)
-        state = reader.load()["model_state"]
+        _, _, _, saved, keys = (_ShapesByStorage(stream).load() for _ in range(5))
         storages = {}
-        for key in pickle.load(stream):
+        for key in keys:
             (length,) = np.frombuffer(stream.read(8), "<i8")
             storages[key] = np.frombuffer(stream.read(4 * int(length)), "<f4")
     return {
         name: storages[key][offset : offset + int(np.prod(shape))].reshape(shape)
-        for name, (key, offset, shape) in state.items()
+        for name, (key, offset, shape) in saved["model_state"].items()
     }
 
 
 class _ShapesByStorage(pickle.Unpickler):
     """Reads where each tensor's numbers are to be found, and makes nothing else of what it reads."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__(stream)
 
     def persistent_load(self, saved: Any) -> Any:
         """Return the name of a storage."""
@@ -134,6 +128,6 @@ class _ShapesByStorage(pickle.Unpickler):
             return lambda storage, offset, shape, *_: (storage, offset, shape)
         if module == "torch" and name.endswith("Storage"):
             return name
-        if module == "torch._utils" or module.startswith("torch."):
+        if module.startswith("torch."):
             return lambda *_: None
         raise pickle.UnpicklingError(f"{module}.{name} is not expected among the weights of a speaker encoder")

@@ -138,27 +138,20 @@ class XTTS(keras.Model):
         frame_valid = valid_positions(mel_lengths, mel_inputs)
         reference_valid = valid_positions(audio_lengths, audio_conditioning)
 
-        encoding, duration = self.text_encoder(text_inputs, text_valid, training=training)
-        speaker = self.audio_encoder(audio_conditioning, reference_valid)
-        style = self.global_style_token(audio_conditioning, reference_valid)
-        pitch, energy, speaking_rate = self.prosody_predictor(encoding, style, text_valid)
+        encoding, conditioning, predicted = self._read(
+            text_inputs, audio_conditioning, text_valid, reference_valid, training
+        )
         frames = self.decoder(
             mel_inputs,
             encoding,
-            ops.concatenate([speaker, style], axis=-1),
-            _text_prosody(duration, pitch, energy, speaking_rate),
+            conditioning,
+            _text_prosody(predicted),
             text_valid,
             frame_valid,
             durations,
             training=training,
         )
-        outputs = {
-            **frames,
-            "duration_pred": duration,
-            "prosody_pitch": pitch,
-            "prosody_energy": energy,
-            "prosody_speaking_rate": speaking_rate,
-        }
+        outputs = {**frames, **predicted}
         return {name: ops.cast(output, "float32") for name, output in outputs.items()}
 
     def speak(
@@ -191,34 +184,21 @@ class XTTS(keras.Model):
         """
         text_valid = valid_positions(text_lengths, text_inputs)
         reference_valid = valid_positions(audio_lengths, audio_conditioning)
-        encoding, log_duration = self.text_encoder(text_inputs, text_valid, training=False)
-        speaker = self.audio_encoder(audio_conditioning, reference_valid)
-        style = self.global_style_token(audio_conditioning, reference_valid)
-        pitch, energy, speaking_rate = self.prosody_predictor(encoding, style, text_valid)
-        conditioning = ops.concatenate([speaker, style], axis=-1)
-        text_prosody = _text_prosody(log_duration, pitch, energy, speaking_rate)
-        durations = _whole_frames(log_duration, pace, text_valid)
-        total = ops.sum(durations, axis=1)
+        encoding, conditioning, predicted = self._read(
+            text_inputs, audio_conditioning, text_valid, reference_valid, training=False
+        )
+        durations = _whole_frames(predicted["duration_pred"], pace, text_valid)
+        heard = (encoding, conditioning, _text_prosody(predicted))
         if self.architecture.decoder == "diffusion":
+            total = ops.sum(durations, axis=1)
             frame_valid = ops.arange(limit, dtype="int32")[None, :] < total[:, None]
-            mel = self.decoder.speak(
-                encoding, conditioning, text_prosody, noise, frame_valid, text_valid, durations, steps
-            )
+            mel = self.decoder.speak(*heard, noise, frame_valid, text_valid, durations, steps)
             lengths = ops.where(total > limit, 0, total)
         else:
             last = _last_token(text_inputs, text_valid)
+            may_stop, must_stop = self._ends(durations, last, limit)
             # The last token is spoken for as long as no stop token comes.
-            spoken = durations + last * limit
-            places = ops.arange(limit, dtype="int32")[None, :]
-            if self.architecture.aligned:
-                may_stop = places >= (total - ops.sum(durations * last, axis=1))[:, None]
-                must_stop = places >= (total + total // 4)[:, None]
-            else:
-                may_stop = ops.broadcast_to(places >= 0, (ops.shape(total)[0], limit))
-                must_stop = ops.logical_not(may_stop)
-            mel, lengths = self.decoder.speak(
-                encoding, conditioning, text_prosody, may_stop, must_stop, text_valid, spoken
-            )
+            mel, lengths = self.decoder.speak(*heard, may_stop, must_stop, text_valid, durations + last * limit)
         return {"mel": mel, "mel_lengths": lengths, "durations": durations}
 
     def freeze_heads_without_target(self, targets: Collection[str]) -> None:
@@ -249,6 +229,36 @@ class XTTS(keras.Model):
     def get_config(self) -> dict:
         return {**super().get_config(), "architecture": asdict(self.architecture), "seed": self.seed}
 
+    def _read(self, text_inputs, audio_conditioning, text_valid, reference_valid, training):
+        """Return the encoded text, the voice and style of the reference, and what is predicted of each token."""
+        encoding, duration = self.text_encoder(text_inputs, text_valid, training=training)
+        speaker = self.audio_encoder(audio_conditioning, reference_valid)
+        style = self.global_style_token(audio_conditioning, reference_valid)
+        pitch, energy, speaking_rate = self.prosody_predictor(encoding, style, text_valid)
+        predicted = {
+            "duration_pred": duration,
+            "prosody_pitch": pitch,
+            "prosody_energy": energy,
+            "prosody_speaking_rate": speaking_rate,
+        }
+        return encoding, ops.concatenate([speaker, style], axis=-1), predicted
+
+    def _ends(self, durations, last, limit):
+        """Return on which frames speech may end by the stop token, and on which it has to: `(batch, limit)` booleans.
+
+        Args:
+            durations: frames of each token, `(batch, tokens)`.
+            last: 1 for the last token of each text, 0 for the others, `(batch, tokens)`.
+            limit: number of frames.
+        """
+        places = ops.arange(limit, dtype="int32")[None, :]
+        total = ops.sum(durations, axis=1)
+        if self.architecture.aligned:
+            begin = total - ops.sum(durations * last, axis=1)
+            return places >= begin[:, None], places >= (total + total // 4)[:, None]
+        anywhere = ops.broadcast_to(places >= 0, (ops.shape(total)[0], limit))
+        return anywhere, ops.logical_not(anywhere)
+
     def _decoder(self, sizes: Architecture) -> FrameDecoder:
         arguments = (sizes.width, sizes.heads, sizes.decoder_depth, sizes.mel_channels, sizes.dropout, sizes.aligned)
         if sizes.decoder == "diffusion":
@@ -274,9 +284,11 @@ def _require(name: str, value, meaning: str) -> None:
         raise ValueError(f"XTTS was called without `{name}`, {meaning}; pass it to the model")
 
 
-def _text_prosody(duration, pitch, energy, speaking_rate):
-    speaking_rate = ops.broadcast_to(speaking_rate[:, None], ops.shape(pitch))
-    return ops.stack([duration, pitch, energy, speaking_rate], axis=-1)
+def _text_prosody(predicted: Mapping):
+    """Return what is predicted of each token as `(batch, tokens, 4)`."""
+    pitch = predicted["prosody_pitch"]
+    speaking_rate = ops.broadcast_to(predicted["prosody_speaking_rate"][:, None], ops.shape(pitch))
+    return ops.stack([predicted["duration_pred"], pitch, predicted["prosody_energy"], speaking_rate], axis=-1)
 
 
 def _whole_frames(log_duration, pace, text_valid):
