@@ -106,6 +106,7 @@ class TrainTable(Table):
     keep: Annotated[int, Field(ge=1)] = 3
     validation_batches: Annotated[int, Field(ge=0)] = 4
     patience: Annotated[int, Field(ge=1)] | None = None
+    sentences: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class Config(Table):
@@ -146,6 +147,12 @@ class Config(Table):
                 f"data.batch_size = {self.data.batch_size} cannot be shared evenly among "
                 f"train.devices = {self.train.devices}: make it a multiple"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sentences_have_a_voice(self) -> Config:
+        if self.train.sentences and self.data.corpus is None:
+            raise ValueError("train.sentences are spoken in a voice of the corpus: name one with data.corpus")
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import subprocess
 import sys
@@ -14,16 +15,19 @@ import soundfile
 
 from tests.xtts import speech
 from tests.xtts.conftest import train_in
+from tests.xtts.test_training import events_of
 from tests.xtts.test_xtts_cli import run
 from xtts.audio.decoding import decode
 from xtts.audio.features import log_mel_spectrogram
 from xtts.audio.settings import AudioSettings
 from xtts.audio.vocoder import griffin_lim
-from xtts.config import read_tables
+from xtts.config import Config, read_tables
+from xtts.data.manifest import read_corpus
 from xtts.data.preparing import Request, prepare
-from xtts.errors import SynthesisError
+from xtts.errors import DataError, SynthesisError
 from xtts.synthesis.synthesizer import Manner
 from xtts.synthesis.trained import read_trained
+from xtts.training.sounds import sentences_of
 
 AUDIO = AudioSettings(sample_rate=speech.RATE, mel_channels=16)
 SHORT = Manner(longest=1.0, steps=2)
@@ -58,10 +62,13 @@ def trained_runs(corpus: Path, tmp_path_factory) -> dict[str, Path]:
         "diffusion": {"decoder": "diffusion", "aligned": True},
     }.items():
         runs[name] = tmp_path_factory.mktemp(name) / "run"
-        data = {"corpus": str(corpus), "shapes": 2, "frames_in_batch": 300, "reference_frames": 40, "workers": 1}
-        train = {"steps": 1, "validation_batches": 0}
-        train_in(runs[name], read_tables({"model": {"preset": "tiny", **model}, "data": data, "train": train}))
+        train_in(runs[name], training_of(corpus, {"validation_batches": 0}, **model))
     return runs
+
+
+def training_of(corpus: Path, train: dict[str, object], **model: object) -> Config:
+    data = {"corpus": str(corpus), "shapes": 2, "frames_in_batch": 300, "reference_frames": 40, "workers": 1}
+    return read_tables({"model": {"preset": "tiny", **model}, "data": data, "train": {"steps": 1, **train}})
 
 
 def synthesize(monkeypatch, checkpoint: Path, voice: Path, output: Path, *options: str) -> int:
@@ -82,6 +89,33 @@ def test_a_run_folder_says_a_text(decoder, trained_runs, recording, monkeypatch,
     assert rate == speech.RATE
     assert 0.05 < len(samples) / rate <= 1.1
     assert np.abs(samples).max() > 0
+
+
+@pytest.mark.slow
+def test_tensorboard_lets_the_configured_sentences_be_heard_at_each_save(corpus, tmp_path):
+    train = {"steps": 2, "save_every": 1, "validation_batches": 1, "sentences": ["sa fi", "to"]}
+    train_in(tmp_path / "run", training_of(corpus, train, aligned=True))
+    heard = [
+        (event.step, value.tag, soundfile.read(io.BytesIO(value.audio.encoded_audio_string)))
+        for event in events_of(tmp_path / "run")
+        for value in event.summary.value
+        if value.HasField("audio")
+    ]
+    assert [(step, tag) for step, tag, _ in heard] == [(step, f"speech/{row}") for step in (1, 2) for row in (0, 1)]
+    assert all(rate == speech.RATE and np.abs(samples).max() > 0 for *_, (samples, rate) in heard)
+
+
+def test_without_sentences_each_voice_says_the_first_that_it_has_held_out(corpus):
+    prepared = read_corpus(corpus)
+    clips = {clip.speaker: clip for clip in reversed(prepared.part(held_out=True))}
+    sentences = sentences_of(training_of(corpus, {}), prepared)
+    assert {sentence.text for sentence in sentences} == {clip.text for clip in clips.values()}
+    assert len(sentences) == len(clips) > 1
+
+
+def test_a_sentence_with_characters_that_the_tokenizer_never_saw_is_refused_before_the_first_step(corpus):
+    with pytest.raises(DataError, match="characters that the tokenizer never saw"):
+        sentences_of(training_of(corpus, {"sentences": ["saß"]}), read_corpus(corpus))
 
 
 @pytest.mark.slow

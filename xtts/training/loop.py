@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
 from xtts.config import Config
+from xtts.data.manifest import read_corpus
 from xtts.data.stream import BatchStream
 from xtts.models.xtts import XTTS
 from xtts.training.assembly import compiled_model, held_out_batches, learning_rate, training_batches
@@ -19,6 +22,9 @@ from xtts.training.run_folder import RunFolder
 from xtts.training.saving import Saver
 from xtts.training.step_log import StepLog
 from xtts.training.stopping import CaughtSignal, EarlyStopping, FiniteGuard, SignalStop, signals_caught
+
+if TYPE_CHECKING:
+    from xtts.training.tensorboard import Exhibit
 
 StepReport = Callable[[int, Mapping[str, float]], None]
 
@@ -139,16 +145,29 @@ def _callbacks(
     if folder is None:
         return always
     # Imported here: a training without a folder needs neither Matplotlib nor tensorboardX.
-    from xtts.training.tensorboard import EventFile, pictures_of
+    from xtts.training.tensorboard import EventFile
 
-    exhibits = () if held_out is None else (pictures_of(held_out),)
     return [
         *always,
         QuietValidation(),
         StepLog(folder, begun.step, held_out is not None),
-        EventFile(folder, begun.step, config.train.save_every, exhibits),
+        EventFile(folder, begun.step, config.train.save_every, _exhibits(config, held_out, say)),
         Saver(folder, config, progress, say),
     ]
+
+
+def _exhibits(config: Config, held_out: BatchStream | None, say: Callable[[str], None]) -> list[Exhibit]:
+    """What TensorBoard shows at every save: nothing without validation, and speech where there is a corpus."""
+    from xtts.training.sounds import Speaker, sentences_of
+    from xtts.training.tensorboard import pictures_of, speech_of
+
+    if held_out is None:
+        return []
+    exhibits = [pictures_of(held_out)]
+    if config.data.corpus is not None:
+        corpus = read_corpus(Path(config.data.corpus))
+        exhibits.append(speech_of(Speaker(sentences_of(config, corpus), corpus, say)))
+    return exhibits
 
 
 def _rate_of_step(config: Config) -> Callable[[int], float]:

@@ -10,12 +10,13 @@ import keras
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.summary import scalar
+from tensorboardX.summary import audio, scalar
 
 from xtts.data.stream import BatchStream
 from xtts.training.pictures import PIXELS, draw, look
 from xtts.training.readings import NORM, RATE, SECONDS, VALIDATION, WHOLE_NORM
 from xtts.training.run_folder import RunFolder
+from xtts.training.sounds import Speaker
 
 Exhibit = Callable[[keras.Model], Iterable[Summary]]
 """What is shown at every save: a function from the model to summaries, pictures or sound."""
@@ -83,6 +84,16 @@ def pictures_of(batches: BatchStream) -> Exhibit:
     def show(model: keras.Model) -> Iterable[Summary]:
         for row, sight in enumerate(look(model, inputs)):
             yield _picture(f"mel and alignment/{row}", draw(sight))
+
+    return show
+
+
+def speech_of(speaker: Speaker) -> Exhibit:
+    """Return what lets sentences be heard."""
+
+    def show(model: keras.Model) -> Iterable[Summary]:
+        for number, sound in speaker(model):
+            yield audio(f"speech/{number}", sound.samples[:, None], sound.rate)
 
     return show
 
