@@ -131,7 +131,9 @@ def _folder(training: Training, output: Path | None, resume: bool, dry_run: bool
     elif output is None:
         yield None
     else:
-        with open_run(output, training.config, training.audited_as, resume) as folder:
+        from xtts.training.cluster import cluster
+
+        with open_run(output, training.config, training.audited_as, resume, cluster().is_chief) as folder:
             yield folder
 
 

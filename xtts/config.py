@@ -141,15 +141,6 @@ class Config(Table):
         return self
 
     @model_validator(mode="after")
-    def _every_device_gets_as_many_utterances(self) -> Config:
-        if self.data.batch_size % self.train.devices:
-            raise ValueError(
-                f"data.batch_size = {self.data.batch_size} cannot be shared evenly among "
-                f"train.devices = {self.train.devices}: make it a multiple"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _sentences_have_a_voice(self) -> Config:
         if self.train.sentences and self.data.corpus is None:
             raise ValueError("train.sentences are spoken in a voice of the corpus: name one with data.corpus")

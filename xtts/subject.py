@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gradaudit.gating import gate_of, gated
 from xtts.config import Config, read_tables
 from xtts.errors import AuditFailure, ConfigError, DataError
 from xtts.training.assembly import compiled_model, training_batches
+from xtts.training.devices import place_of_audit
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,24 @@ def require_trained(training: Training) -> str:
 
 
 def _step(config: Config, watch: bool) -> gradaudit.Subject:
-    model = compiled_model(config, watch)
-    return gradaudit.Subject.from_keras(model, training_batches(config, model))
+    place = place_of_audit(config)
+    with place.scope():
+        model = compiled_model(config, watch)
+        if place.strategy is None:
+            return gradaudit.Subject.from_keras(model, training_batches(config, model))
+        model.build()
+        model.optimizer.build(model.trainable_variables)
+    from xtts.training.replicas import ReplicatedStep  # TensorFlow, which the other backends do without
+
+    step = ReplicatedStep(model, place.strategy)
+    batches = training_batches(config, model)
+    return gradaudit.Subject(
+        step.train_step,
+        [step.whole(batches[0])],
+        variables=model.trainable_variables,
+        name=model.name,
+        batches=map(step.whole, (batches[index] for index in count())),
+    )
 
 
 def _audit(training: Training) -> gradaudit.Audit:

@@ -249,14 +249,14 @@ def test_a_gpu_that_is_asked_for_and_absent_is_an_error():
         pytest.skip("there is a GPU here")
     with pytest.raises(RunError, match=r'train.device is "gpu", and tensorflow sees none: .* set train.device = "cpu"'):
         require_device(read_tables({"train": {"device": "gpu"}}))
-    assert require_device(read_tables({})) == "the CPU, with tensorflow"
+    assert require_device(read_tables({})).words == "the CPU, with tensorflow"
 
 
-def test_several_devices_are_refused_where_keras_shares_no_batches_among_them():
-    with pytest.raises(RunError, match=r"train.devices is 2, and with tensorflow .* set KERAS_BACKEND=jax"):
-        require_device(read_tables({"train": {"devices": 2}}))
-    with pytest.raises(ConfigError, match=r"batch_size = 4 cannot be shared evenly among train.devices = 3"):
-        read_tables({"train": {"devices": 3}})
+def test_more_devices_than_there_are_and_batches_that_they_cannot_share_evenly_are_refused(tiny):
+    with pytest.raises(RunError, match=r"train.devices is 2, and tensorflow sees cpu:0 alone: ask for fewer"):
+        require_device(read_tables({"train": {"devices": 2, "device": "cpu"}}))
+    with pytest.raises(ConfigError, match=r"data.batch_size = 2 cannot be shared evenly among 3 devices: make it a"):
+        tiny(train={"devices": 3})
 
 
 # ------------------------------------------------------------------------------------------------------------ schedules

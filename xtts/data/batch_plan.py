@@ -48,12 +48,22 @@ class BatchPlan:
         shapes: number of shapes, fewer if the lengths have no need of so many.
         frames_in_batch: frames of a batch, padding included; at least one clip whatever its length.
         seed: of the order.
+        multiple_of: the number of clips in a batch is a multiple of this, at least one.
     """
 
-    def __init__(self, lengths: Sequence[tuple[int, int]], shapes: int, frames_in_batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[tuple[int, int]],
+        shapes: int,
+        frames_in_batch: int,
+        seed: int,
+        multiple_of: int = 1,
+    ) -> None:
         self.seed = seed
         self._groups = _groups([frames for _, frames in lengths], shapes)
-        self.shapes = tuple(_shape([lengths[clip] for clip in group], frames_in_batch) for group in self._groups)
+        self.shapes = tuple(
+            _shape([lengths[clip] for clip in group], frames_in_batch, multiple_of) for group in self._groups
+        )
         self._batches_of_shape = tuple(
             -(-len(group) // shape.batch_size) for group, shape in zip(self._groups, self.shapes, strict=True)
         )
@@ -101,11 +111,11 @@ def _best_ends(edges: np.ndarray, counts: np.ndarray, groups: int) -> list[int]:
     return ends[::-1]
 
 
-def _shape(lengths: list[tuple[int, int]], frames_in_batch: int) -> Shape:
+def _shape(lengths: list[tuple[int, int]], frames_in_batch: int, multiple_of: int) -> Shape:
     most_tokens = max(tokens for tokens, _ in lengths)
     frames = _up(max(frames for _, frames in lengths), FRAME_STEP)
-    batch_size = min(max(1, frames_in_batch // frames), len(lengths))
-    return Shape(batch_size, _up(most_tokens, TOKEN_STEP), frames)
+    most = min(frames_in_batch // frames, len(lengths))
+    return Shape(max(most // multiple_of, 1) * multiple_of, _up(most_tokens, TOKEN_STEP), frames)
 
 
 def _up(length: int, step: int) -> int:
@@ -114,8 +124,7 @@ def _up(length: int, step: int) -> int:
 
 def _cut(clips: np.ndarray, batch_size: int) -> list[tuple[int, ...]]:
     """Cut into batches, the last of which is filled up from the first."""
-    missing = -len(clips) % batch_size
-    filled = np.concatenate([clips, clips[:missing]])
+    filled = np.resize(clips, _up(len(clips), batch_size))
     return [tuple(batch) for batch in filled.reshape(-1, batch_size).tolist()]
 
 

@@ -24,11 +24,13 @@ class BatchSizes:
         shapes: number of different shapes of batches, for each of which XLA compiles the step once.
         frames_in_batch: target frames of a batch, padding included; at least one clip whatever its length.
         reference_frames: frames of a reference, padding included.
+        multiple_of: the number of clips in a batch is a multiple of this.
     """
 
     shapes: int
     frames_in_batch: int
     reference_frames: int
+    multiple_of: int = 1
 
 
 class CorpusBatches(keras.utils.PyDataset):
@@ -72,7 +74,7 @@ class CorpusBatches(keras.utils.PyDataset):
         if not self.clips:
             raise DataError(f"{corpus.folder} holds no clip out: run xtts prepare with a greater --held-out.")
         clip_lengths = [(len(clip.tokens), clip.frames) for clip in self.clips]
-        self.plan = BatchPlan(clip_lengths, sizes.shapes, sizes.frames_in_batch, seed)
+        self.plan = BatchPlan(clip_lengths, sizes.shapes, sizes.frames_in_batch, seed, sizes.multiple_of)
         self._clips_of_speaker = _by_speaker(corpus.part(held_out=False), self.clips)
 
     @property

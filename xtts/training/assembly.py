@@ -13,10 +13,9 @@ from xtts.data.manifest import PreparedCorpus, read_corpus
 from xtts.data.stream import FIRST_HELD_OUT, BatchStream
 from xtts.errors import ConfigError
 from xtts.models.xtts import XTTS
-from xtts.training.gradient_norms import watched
+from xtts.training.cluster import is_replicated, replicas
 from xtts.training.losses import XTTSLoss
-
-OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+from xtts.training.optimizers import optimizer_class
 
 
 def compiled_model(config: Config, watch: bool = False) -> XTTS:
@@ -49,13 +48,19 @@ def compiled_model(config: Config, watch: bool = False) -> XTTS:
 
 
 def training_batches(config: Config, model: XTTS) -> GeneratedBatches | CorpusBatches:
-    """Return batches, without end, that the model can be trained on.
+    """Return batches, without end, that the model can be trained on; several devices share each.
 
     Raises:
+        ConfigError: generated batches cannot be shared evenly.
         DataError: the corpus cannot be read.
     """
     if config.data.corpus is not None:
         return corpus_batches(config, read_corpus(Path(config.data.corpus)))
+    if config.data.batch_size % replicas(config):
+        raise ConfigError(
+            f"data.batch_size = {config.data.batch_size} cannot be shared evenly among {replicas(config)} devices: "
+            "make it a multiple"
+        )
     shape = BatchShape(
         batch_size=config.data.batch_size,
         most_tokens=config.data.most_tokens,
@@ -104,7 +109,7 @@ def corpus_batches(config: Config, corpus: PreparedCorpus, held_out: bool = Fals
     """
     return CorpusBatches(
         corpus,
-        BatchSizes(config.data.shapes, config.data.frames_in_batch, config.data.reference_frames),
+        BatchSizes(config.data.shapes, config.data.frames_in_batch, config.data.reference_frames, replicas(config)),
         held_out=held_out,
         targets=config.data.targets,
         seed=config.data.seed,
@@ -141,5 +146,4 @@ def _optimizer(config: Config, watch: bool) -> keras.optimizers.Optimizer:
         arguments |= {"use_ema": True, "ema_momentum": table.ema}
     if table.weight_decay is not None:
         arguments["weight_decay"] = table.weight_decay
-    optimizer = OPTIMIZERS[table.name]
-    return (watched(optimizer) if watch else optimizer)(**arguments)
+    return optimizer_class(table.name, watch, is_replicated(config))(**arguments)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import keras
 from keras import ops
 
@@ -38,12 +36,6 @@ class GradientNorms:
             self.build(list(trainable_variables))
         self.gradient_norms.assign(ops.stack([_norm([grads[at] for at in each]) for each in self._positions]))
         super().apply(grads, trainable_variables)  # type: ignore[misc]  # as above
-
-
-@cache
-def watched(optimizer: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
-    """Return the optimizer's class with norms, under the same name."""
-    return type(optimizer.__name__, (GradientNorms, optimizer), {"__doc__": optimizer.__doc__})
 
 
 def read_norms(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import keras
 import numpy as np
@@ -32,22 +32,25 @@ class QuietValidation(keras.callbacks.Callback):
 @contextmanager
 def looked_at(model: keras.Model) -> Iterator[None]:
     """Put the averaged weights in the place of the weights, if there are any, rewind the noise, and undo both."""
+    scope = model.distribute_strategy.scope if hasattr(model, "distribute_strategy") else nullcontext
     states = seeds(model)
     averaged = getattr(model.optimizer, "inner_optimizer", model.optimizer).use_ema
     changed = [*states, *(model.trainable_variables if averaged else ())]
     before = [_copy(variable) for variable in changed]
-    if averaged:
-        model.optimizer.finalize_variable_values(model.trainable_variables)
-        for variable in model.trainable_variables:
-            # On JAX a weight and its average are one buffer now, and a compiled step takes the weights' for itself.
-            variable.assign(_copy(variable))
-    for number, state in enumerate(states):
-        state.assign(np.array([0, number], state.dtype))
+    with scope():
+        if averaged:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+            for variable in model.trainable_variables:
+                # On JAX a weight and its average are one buffer now, and a compiled step takes the weights' for itself.
+                variable.assign(_copy(variable))
+        for number, state in enumerate(states):
+            state.assign(np.array([0, number], state.dtype))
     try:
         yield
     finally:
-        for variable, value in zip(changed, before, strict=True):
-            variable.assign(value)
+        with scope():
+            for variable, value in zip(changed, before, strict=True):
+                variable.assign(value)
 
 
 def _copy(variable) -> np.ndarray:

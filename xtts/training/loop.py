@@ -15,7 +15,7 @@ from xtts.data.stream import BatchStream
 from xtts.models.xtts import XTTS
 from xtts.training.assembly import compiled_model, held_out_batches, learning_rate, training_batches
 from xtts.training.checkpoint import Facts
-from xtts.training.devices import placed, require_device
+from xtts.training.devices import Place, placed
 from xtts.training.looking import QuietValidation
 from xtts.training.readings import Readings, loss_terms
 from xtts.training.run_folder import RunFolder
@@ -70,12 +70,13 @@ def train(
         NotFiniteError: a loss or a gradient is not finite.
         RunError: the device is absent, or the folder cannot be read or written.
     """
-    say(f"training on {require_device(config)}")
-    with placed(config):
-        return _train(config, report, folder, say, overfit, limit)
+    with placed(config) as place:
+        say(f"training on {place.words}")
+        return _train(place, config, report, folder, say, overfit, limit)
 
 
 def _train(
+    place: Place,
     config: Config,
     report: StepReport,
     folder: RunFolder | None,
@@ -84,43 +85,56 @@ def _train(
     limit: int | None,
 ) -> Outcome:
     keras.utils.set_random_seed(config.train.seed)
-    model = compiled_model(config, watch=True)
-    # `fit` would create these inside the traced step, where each variable takes far longer.
-    model.build()
-    model.optimizer.build(model.trainable_variables)
-    begun = _gone_on(model, config, folder, say)
+    with place.scope():
+        model = compiled_model(config, watch=True)
+        # `fit` would create these inside the traced step, where each variable takes far longer.
+        model.build()
+        model.optimizer.build(model.trainable_variables)
+        begun = _gone_on(model, config, folder, say, place.writes)
     if begun.step >= config.train.steps:
         say(f"step {begun.step} is done, and train.steps is {config.train.steps}: there is nothing left to do")
         return Outcome(model, begun.step)
     batches = BatchStream(training_batches(config, model), 0 if overfit else begun.step, repeat=overfit)
     held_out = None if overfit or folder is None else held_out_batches(config, model)
     last = _LastStep(begun.step)
-    with signals_caught() as caught:
-        model.fit(
-            batches,
-            initial_epoch=begun.step,
-            epochs=config.train.steps if limit is None else min(config.train.steps, begun.step + limit),
-            steps_per_epoch=1,
-            shuffle=False,
-            verbose=0,
-            validation_data=held_out,
-            validation_freq=_validated_steps(config),
-            callbacks=[
-                *_callbacks(config, batches, held_out, begun, caught, folder, say),
-                last,
-                _StepReports(report),
-            ],
-        )
-    return Outcome(model, last.step, caught.number)
+    ends = config.train.steps if limit is None else min(config.train.steps, begun.step + limit)
+    ending = CaughtSignal()
+    callbacks = [
+        *_callbacks(config, batches, held_out, begun, ending, folder, place.writes, say),
+        last,
+        _StepReports(report),
+    ]
+    if place.strategy is None:
+        with signals_caught(ending):
+            model.fit(
+                batches,
+                initial_epoch=begun.step,
+                epochs=ends,
+                steps_per_epoch=1,
+                shuffle=False,
+                verbose=0,
+                validation_data=held_out,
+                validation_freq=_validated_steps(config),
+                callbacks=callbacks,
+            )
+    else:
+        from xtts.training.replicas import ReplicatedFit  # TensorFlow, which the other backends do without
+
+        fit = ReplicatedFit(model, place.strategy, batches, held_out, _validated_steps(config))
+        fit.require_same_step(begun.step)
+        with signals_caught(CaughtSignal()) as caught:
+            fit.run(range(begun.step, ends), callbacks, caught, ending)
+    return Outcome(model, last.step, ending.number)
 
 
-def _gone_on(model: XTTS, config: Config, folder: RunFolder | None, say: Callable[[str], None]) -> Facts:
+def _gone_on(model: XTTS, config: Config, folder: RunFolder | None, say: Callable[[str], None], writes: bool) -> Facts:
     """Set the model to the last checkpoint, if there is one, and return what is known of it."""
     begun = Facts(0, {})
     if folder is None:
         return begun
     found = folder.resume(model)
-    folder.settle()
+    if writes:
+        folder.settle()
     if found is None:
         return begun
     rate = learning_rate(config)
@@ -135,15 +149,18 @@ def _callbacks(
     batches: BatchStream,
     held_out: BatchStream | None,
     begun: Facts,
-    caught: CaughtSignal,
+    ending: CaughtSignal,
     folder: RunFolder | None,
+    writes: bool,
     say: Callable[[str], None],
 ) -> list[keras.callbacks.Callback]:
     """In the order in which they hear of a step: read, refuse, decide whether it is the last, log, save."""
     progress = EarlyStopping(config.train.patience, begun.best, begun.waited)
-    always = [Readings(_rate_of_step(config)), FiniteGuard(batches, begun.step), progress, SignalStop(caught)]
+    always = [Readings(_rate_of_step(config)), FiniteGuard(batches, begun.step), progress, SignalStop(ending)]
     if folder is None:
         return always
+    if not writes:
+        return [*always, QuietValidation()]
     # Imported here: a training without a folder needs neither Matplotlib nor tensorboardX.
     from xtts.training.tensorboard import EventFile
 

@@ -114,7 +114,7 @@ class XTTSLoss:
         return cls(**config)
 
     def _target_term(self, target: str, y_true: Mapping, y_pred: Mapping):
-        lengths_key = _LENGTHS_OF.get(target)
+        lengths_key = LENGTHS_OF_TERM.get(target)
         output = _take(y_pred, OUTPUT_OF_TARGET[target], "output", target)
         lengths = None if lengths_key is None else _take(y_true, lengths_key, "target", target)
         with keras.name_scope(target):
@@ -124,7 +124,7 @@ class XTTSLoss:
 
     def _diffusion_term(self, y_true: Mapping, y_pred: Mapping):
         prediction, truth = (_take(y_pred, name, "output", "diffusion") for name in DIFFUSION_OUTPUTS)
-        lengths = _take(y_true, "mel_lengths", "target", "diffusion")
+        lengths = _take(y_true, LENGTHS_OF_TERM["diffusion"], "target", "diffusion")
         with keras.name_scope("diffusion"):
             error = _squared_error(ops.cast(truth, "float32"), ops.cast(prediction, "float32"))
             return self.weights["diffusion"] * _mean_of_real(error, lengths)
@@ -189,8 +189,9 @@ _ERRORS: dict[str, Callable] = {
     "stop": _stop_error,
     "duration": _log_duration_error,
 }
-_LENGTHS_OF: dict[str, str] = {
+LENGTHS_OF_TERM: dict[str, str] = {
     "mel": "mel_lengths",
+    "diffusion": "mel_lengths",
     "stop": "mel_lengths",
     "pitch": "mel_lengths",
     "energy": "mel_lengths",
@@ -198,3 +199,4 @@ _LENGTHS_OF: dict[str, str] = {
     "prosody_pitch": "text_lengths",
     "prosody_energy": "text_lengths",
 }
+"""Over what a term is a mean: what the lengths with that name add up to; over the rows of the batch, if not here."""

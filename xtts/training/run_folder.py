@@ -131,10 +131,19 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def open_run(path: Path, config: Config, audited_as: Mapping[str, Any], resume: bool) -> Iterator[RunFolder]:
+def open_run(
+    path: Path, config: Config, audited_as: Mapping[str, Any], resume: bool, writes: bool = True
+) -> Iterator[RunFolder]:
     """Make the folder, or take up the training in it; nobody else can until the end of the block.
 
     Where no training begins in the block, because its audit fails, no folder is left.
+
+    Args:
+        path: the folder.
+        config: what is trained there, and how.
+        audited_as: the auditor's table.
+        resume: whether there has to be a training already; if not, there may be none.
+        writes: whether this process writes there, and not another worker of the same training.
 
     Raises:
         RunError: there is a training and should be none, or the other way round; another process uses the folder; it
@@ -142,6 +151,9 @@ def open_run(path: Path, config: Config, audited_as: Mapping[str, Any], resume: 
     """
     folder = RunFolder(path, config, audited_as)
     _require(folder, resume)
+    if not writes:
+        yield folder
+        return
     try:
         folder._checkpoints.mkdir(parents=True, exist_ok=True)
         lock = (path / _LOCK).open("a+")

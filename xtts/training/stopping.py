@@ -95,9 +95,8 @@ class CaughtSignal:
 
 
 @contextlib.contextmanager
-def signals_caught() -> Iterator[CaughtSignal]:
+def signals_caught(caught: CaughtSignal) -> Iterator[CaughtSignal]:
     """Note SIGINT and SIGTERM, so that the step at hand can end and be saved; the second one acts as usual."""
-    caught = CaughtSignal()
     if threading.current_thread() is not threading.main_thread():
         yield caught  # only the main thread hears of signals
         return
