@@ -38,6 +38,12 @@ class ModelTable(Table):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     aligned: bool = False
 
+    @model_validator(mode="after")
+    def _a_parallel_decoder_is_aligned(self) -> ModelTable:
+        if self.decoder == "parallel" and not self.aligned:
+            raise ValueError('decoder = "parallel" makes each frame of the token that it speaks: set aligned = true')
+        return self
+
 
 # Keys of [data] that mean nothing to the other source of batches.
 OF_GENERATED = ("batch_size", "most_tokens", "most_frames")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Decoder = Literal["autoregressive", "diffusion"]
+Decoder = Literal["autoregressive", "parallel", "diffusion"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Architecture:
         style_heads: attention heads over the style tokens.
         dropout: share of values dropped in training.
         aligned: whether each frame is given the token that it speaks; training then needs durations.
-        decoder: frame by frame (`autoregressive`), or all frames from noise (`diffusion`).
+        decoder: frame by frame (`autoregressive`), all frames from their tokens (`parallel`, which has to be aligned),
+            or all frames from noise (`diffusion`).
     """
 
     vocabulary_size: int

@@ -20,7 +20,7 @@ from xtts.training.assembly import compiled_model, training_batches
 
 assert keras.backend.backend() == "jax"
 data = {"batch_size": 2, "most_tokens": 8, "most_frames": 30, "reference_frames": 20, "targets": ["mel", "stop"]}
-for decoder in ("autoregressive", "diffusion"):
+for decoder in ("autoregressive", "parallel", "diffusion"):
     model = {"preset": "tiny", "decoder": decoder, "aligned": True}
     config = read_tables({"model": model, "data": data, "train": {"jit_compile": True}})
     model = compiled_model(config)
@@ -98,7 +98,7 @@ assert not np.array_equal(losses(folder / "shared"), losses(folder / "alone"))  
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
-def test_both_decoders_train_and_speak_on_jax():
+def test_all_decoders_train_and_speak_on_jax():
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -17,6 +17,7 @@ from xtts.models.audio_encoder import AudioEncoder
 from xtts.models.diffusion_decoder import DiffusionDecoder
 from xtts.models.global_style_token import GlobalStyleToken
 from xtts.models.mel_decoder import MelDecoder
+from xtts.models.parallel_decoder import ParallelDecoder
 from xtts.models.prosody_predictor import ProsodyPredictor
 from xtts.models.text_encoder import TextEncoder
 
@@ -44,6 +45,7 @@ FRAME_INPUTS = (
     TOKENS_VALID,
     FRAMES_VALID,
 )
+DURATIONS = np.array([[1, 2, 1, 1, 2], [2, 1, 1, 0, 0]])
 FRAME_SHAPES = {
     "mel_output": (BATCH, FRAMES, CHANNELS),
     "stop_tokens": (BATCH, FRAMES),
@@ -110,6 +112,11 @@ CASES = {
         ((BATCH, TOKENS), (BATCH, TOKENS), (BATCH,)),
     ),
     "MelDecoder": Case(lambda **kwargs: MelDecoder(WIDTH, 2, 1, CHANNELS, **kwargs), FRAME_INPUTS, FRAME_SHAPES),
+    "ParallelDecoder": Case(
+        lambda **kwargs: ParallelDecoder(WIDTH, 2, 1, CHANNELS, aligned=True, **kwargs),
+        (*FRAME_INPUTS, DURATIONS),
+        FRAME_SHAPES,
+    ),
     "DiffusionDecoder": Case(
         lambda **kwargs: DiffusionDecoder(WIDTH, 2, 1, CHANNELS, **kwargs), FRAME_INPUTS, DIFFUSION_SHAPES
     ),

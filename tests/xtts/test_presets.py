@@ -12,19 +12,20 @@ from xtts.models.xtts import XTTS
 from xtts.presets import PRESETS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "xtts" / "model.md"
-DECODERS = ("autoregressive", "diffusion")
+DECODERS = ("autoregressive", "parallel", "diffusion")
 
 
 def measured_parameters(preset: str, decoder: str) -> int:
     # In a graph of its own a variable is a description: `large` takes no memory here.
     with tf.Graph().as_default():
-        model = XTTS.from_preset(preset, decoder=decoder)
+        model = XTTS.from_preset(preset, decoder=decoder, aligned=True)
         model.build()
         return sum(variable.value.shape.num_elements() for variable in model.trainable_variables)
 
 
 def documented_parameters() -> dict[tuple[str, str], int]:
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \| ([\d,]+) \|$", PAGE.read_text("utf-8"), flags=re.MULTILINE)
+    line = r"^\| `(\w+)` \|.*?" + len(DECODERS) * r"\| ([\d,]+) " + r"\|$"
+    rows = re.findall(line, PAGE.read_text("utf-8"), flags=re.MULTILINE)
     return {
         (preset, decoder): int(count.replace(",", ""))
         for preset, *counts in rows

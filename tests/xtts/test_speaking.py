@@ -1,4 +1,4 @@
-"""Speaking: what comes frame by frame, or out of noise, is what the model says of a whole target at once."""
+"""Speaking: what comes frame by frame, at once, or out of noise, is what the model says of a whole target at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from xtts.layers.durations import spread_over_frames, tokens_of_frames
+from xtts.layers.durations import places_in_tokens, spread_over_frames, tokens_of_frames
 from xtts.models.xtts import XTTS
 
 LIMIT = 30
@@ -136,6 +136,31 @@ def test_the_diffusion_decoder_speaks_as_long_as_the_durations_say():
     assert np.isfinite(spoken["mel"]).all()
 
 
+def test_the_parallel_decoder_says_what_it_gives_in_training_for_the_durations_that_it_predicts():
+    model = speaker(decoder="parallel", aligned=True)
+    spoken = say(model)
+    total = spoken["durations"].sum(axis=1)
+    assert spoken["mel_lengths"].tolist() == [0 if frames > LIMIT else frames for frames in total]
+    batch = {
+        "text_inputs": TEXT,
+        "mel_inputs": NOISE,  # what the target holds does not matter
+        "audio_conditioning": REFERENCE,
+        "text_lengths": TEXT_LENGTHS,
+        "mel_lengths": np.minimum(total, LIMIT),
+        "audio_lengths": AUDIO_LENGTHS,
+        "durations": spoken["durations"],
+    }
+    at_once = np.array(model(batch, training=False)["mel_output"])
+    for row, end in enumerate(np.minimum(total, LIMIT)):
+        np.testing.assert_allclose(spoken["mel"][row, :end], at_once[row, :end], atol=1e-5)
+        assert np.abs(np.diff(spoken["mel"][row, :end], axis=0)).max() > 1e-3  # it does not stand still
+
+
+def test_a_parallel_decoder_that_is_not_aligned_is_refused():
+    with pytest.raises(ValueError, match="a parallel decoder has to be aligned"):
+        XTTS.from_preset("tiny", decoder="parallel")
+
+
 def test_a_diffusion_that_knows_the_velocity_ends_at_the_mel(monkeypatch: pytest.MonkeyPatch):
     """With the true velocity of one mel, every step stays on the way from the noise to it."""
     model = speaker(decoder="diffusion")
@@ -158,6 +183,12 @@ def test_each_frame_is_given_the_token_that_it_speaks():
     sequence = np.arange(1, 7, dtype="float32").reshape(2, 3, 1)
     spread = np.array(spread_over_frames(sequence, durations, 6))[..., 0]
     assert spread.tolist() == [[1, 1, 3, 3, 3, 0], [4, 5, 0, 0, 0, 0]]
+
+
+def test_each_frame_is_told_where_in_its_token_it_is():
+    durations = np.array([[2, 0, 4], [1, 1, 0]])
+    expected = [[0.25, 0.75, 0.125, 0.375, 0.625, 0.875, 0.0], [0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]]
+    np.testing.assert_allclose(places_in_tokens(durations, 7), expected, atol=1e-6)
 
 
 def test_an_aligned_model_without_durations_is_refused():

@@ -69,6 +69,7 @@ def test_the_auditors_table_is_left_alone():
         ({"data": {"seed": -1}}, r"data\.seed = -1"),
         ({"data": {"corpus": "a", "batch_size": 2}}, r"data\.batch_size is for generated .*shapes, frames_in_batch"),
         ({"data": {"shapes": 2}}, r"data\.shapes is for a prepared corpus: name it with data\.corpus"),
+        ({"model": {"decoder": "parallel"}}, "each frame of the token that it speaks: set aligned = true"),
         ({"train": {"sentences": ["Hello."]}}, r"spoken in a voice of the corpus: name one with data\.corpus"),
         ({"loss": {"outputs": ["mel_output"]}}, "'stop', but its output 'stop_tokens' is not among loss.outputs"),
     ],

@@ -96,15 +96,18 @@ class FrameDecoder(keras.layers.Layer):
         return voice + spread_over_frames(memory, durations, frames) if self.aligned else voice
 
     def describe_frames(self, frames):
-        """Predict each frame's pitch and energy, and add both to the frame.
+        """Normalise the frames, predict each one's pitch and energy, and add both to it.
+
+        Without the norm before them the two heads would read sums of all blocks, and their errors drown the mel's.
 
         Returns:
-            The normalised frames `(batch, frames, width)`, their pitch and their energy `(batch, frames)`.
+            The frames `(batch, frames, width)`, their pitch and their energy `(batch, frames)`.
         """
+        frames = self.final_norm(frames)
         pitch = self.pitch_projection(frames)
         energy = self.energy_projection(frames)
         frame_prosody = ops.stop_gradient(ops.concatenate([pitch, energy], axis=-1))
-        described = self.final_norm(frames + self.frame_prosody_projection(frame_prosody))
+        described = frames + self.frame_prosody_projection(frame_prosody)
         return described, ops.squeeze(pitch, axis=-1), ops.squeeze(energy, axis=-1)
 
     def stop_logits(self, described):

@@ -14,6 +14,7 @@ from xtts.models.diffusion_decoder import DiffusionDecoder
 from xtts.models.frame_decoder import TEXT_PROSODY_FEATURES, FrameDecoder
 from xtts.models.global_style_token import GlobalStyleToken
 from xtts.models.mel_decoder import MelDecoder
+from xtts.models.parallel_decoder import ParallelDecoder
 from xtts.models.prosody_predictor import ProsodyPredictor
 from xtts.models.text_encoder import TextEncoder
 from xtts.outputs import OUTPUT_OF_TARGET, TERMS
@@ -27,11 +28,16 @@ class XTTS(keras.Model):
     Args:
         architecture: the sizes, or the dict that `dataclasses.asdict` makes of them.
         seed: seed of the diffusion decoder's noise.
+
+    Raises:
+        ValueError: the decoder is parallel, and not aligned.
     """
 
     def __init__(self, architecture: Architecture | Mapping, seed: int = 0, name: str = "xtts", **kwargs) -> None:
         super().__init__(name=name, **kwargs)
         sizes = Architecture(**architecture) if isinstance(architecture, Mapping) else architecture
+        if sizes.decoder == "parallel" and not sizes.aligned:
+            raise ValueError("a parallel decoder has to be aligned: its frames are made of the tokens that they speak")
         self.architecture = sizes
         self.seed = seed
         self.text_encoder = TextEncoder(
@@ -168,8 +174,8 @@ class XTTS(keras.Model):
         """Speak a text in the voice and the style of a reference recording.
 
         Frame by frame the stop token says which is the last; an aligned model hears it in the last token alone, and
-        ends where its durations are over by a quarter. All frames at once (the diffusion decoder), the durations say
-        how many there are.
+        ends where its durations are over by a quarter. All frames at once (the other decoders), the durations say how
+        many there are.
 
         Args:
             text_inputs, audio_conditioning, text_lengths, audio_lengths: as in `call`.
@@ -189,16 +195,19 @@ class XTTS(keras.Model):
         )
         durations = _whole_frames(predicted["duration_pred"], pace, text_valid)
         heard = (encoding, conditioning, _text_prosody(predicted))
-        if self.architecture.decoder == "diffusion":
-            total = ops.sum(durations, axis=1)
-            frame_valid = ops.arange(limit, dtype="int32")[None, :] < total[:, None]
-            mel = self.decoder.speak(*heard, noise, frame_valid, text_valid, durations, steps)
-            lengths = ops.where(total > limit, 0, total)
-        else:
+        if self.architecture.decoder == "autoregressive":
             last = _last_token(text_inputs, text_valid)
             may_stop, must_stop = self._ends(durations, last, limit)
             # The last token is spoken for as long as no stop token comes.
             mel, lengths = self.decoder.speak(*heard, may_stop, must_stop, text_valid, durations + last * limit)
+        else:
+            total = ops.sum(durations, axis=1)
+            lengths = ops.where(total > limit, 0, total)
+            frame_valid = ops.arange(limit, dtype="int32")[None, :] < total[:, None]
+            if self.architecture.decoder == "parallel":
+                mel = self.decoder.speak(*heard, frame_valid, text_valid, durations)
+            else:
+                mel = self.decoder.speak(*heard, noise, frame_valid, text_valid, durations, steps)
         return {"mel": mel, "mel_lengths": lengths, "durations": durations}
 
     def freeze_heads_without_target(self, targets: Collection[str]) -> None:
@@ -263,6 +272,8 @@ class XTTS(keras.Model):
         arguments = (sizes.width, sizes.heads, sizes.decoder_depth, sizes.mel_channels, sizes.dropout, sizes.aligned)
         if sizes.decoder == "diffusion":
             return DiffusionDecoder(*arguments, seed=self.seed, name="diffusion_decoder", dtype=self.dtype_policy)
+        if sizes.decoder == "parallel":
+            return ParallelDecoder(*arguments, name="parallel_decoder", dtype=self.dtype_policy)
         return MelDecoder(*arguments, name="mel_decoder", dtype=self.dtype_policy)
 
     def _layers_by_outputs(self):

@@ -10,21 +10,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from xtts.training.gradient_norms import GradientNorms
 
-OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-
-
-@cache
-def optimizer_class(name: str, watch: bool = False, replicated: bool = False) -> type[keras.optimizers.Optimizer]:
-    """Return an optimizer's class, which keeps its name.
-
-    Args:
-        name: of `OPTIMIZERS`.
-        watch: whether it also keeps the norm of each module's gradient.
-        replicated: whether it is called once for all replicas of a `tf.distribute` strategy.
-    """
-    of_keras = OPTIMIZERS[name]
-    mixed = (DenseGradients, *([GradientNorms] if watch else ()), *([AcrossReplicas] if replicated else ()))
-    return type(of_keras.__name__, (*mixed, of_keras), {"__doc__": of_keras.__doc__})
+_OF_KERAS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
 
 
 class DenseGradients:
@@ -56,7 +42,29 @@ class AcrossReplicas:
     _backend_increment_gradient_accumulators = BaseOptimizer._backend_increment_gradient_accumulators
 
 
+@cache
+def optimizer_class(name: str, watch: bool, replicated: bool) -> type[keras.optimizers.Optimizer]:
+    """Return an optimizer's class, which keeps its name.
+
+    Args:
+        name: `adamw`, `adam` or `sgd`.
+        watch: whether it also keeps the norm of each module's gradient.
+        replicated: whether it is called once for all replicas of a `tf.distribute` strategy.
+    """
+    return _mixed(name, *([GradientNorms] if watch else ()), *([AcrossReplicas] if replicated else ()))
+
+
+def _mixed(name: str, *others: type) -> type[keras.optimizers.Optimizer]:
+    of_keras = _OF_KERAS[name]
+    return type(of_keras.__name__, (DenseGradients, *others, of_keras), {"__doc__": of_keras.__doc__})
+
+
 def _dense(gradient, variable):
     if not hasattr(gradient, "indices"):
         return gradient
     return ops.scatter(ops.expand_dims(gradient.indices, -1), gradient.values, tuple(variable.shape))
+
+
+for _name in _OF_KERAS:
+    # So that a model that was saved with it can be loaded.
+    keras.saving.register_keras_serializable(package="xtts")(optimizer_class(_name, False, False))
