@@ -25,6 +25,7 @@ from xtts.config import Config, read_tables
 from xtts.data.manifest import read_corpus
 from xtts.data.preparing import Request, prepare
 from xtts.errors import DataError, SynthesisError
+from xtts.evaluation.evaluating import KINDS
 from xtts.synthesis.synthesizer import Manner
 from xtts.synthesis.trained import read_trained
 from xtts.training.sounds import sentences_of
@@ -241,13 +242,17 @@ def test_a_model_is_measured_beside_the_recordings_and_their_copies(
 ):
     output = tmp_path / "measured" / "evaluation.json"
     command = ("evaluate", "--checkpoint", str(trained_runs["aligned"]), "--clips", "2", "--output", str(output))
-    assert run(monkeypatch, *command) == 0
+    assert run(monkeypatch, *command, "--sounds", str(tmp_path / "sounds")) == 0
     assert "copy-synthesis" in capsys.readouterr().out
     recording, copy, synthesis = json.loads(output.read_text())["measures"]
     assert recording["mel"] == pytest.approx(0, abs=1e-3)
     assert recording["mel"] < copy["mel"] < synthesis["mel"]
     assert recording["cer"] is None  # the recogniser knows English alone
     assert all(0 < row["own_voice"] <= 1 for row in (recording, copy, synthesis))
+    for number, folder in enumerate(sorted((tmp_path / "sounds").iterdir()), start=1):
+        assert folder.name.startswith(f"00{number}-")
+        assert (folder / "spectrograms.png").read_bytes()[:4] == b"\x89PNG"
+        assert all(soundfile.info(folder / f"{kind}.wav").frames for kind in KINDS)
 
 
 @pytest.mark.slow

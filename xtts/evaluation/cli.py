@@ -22,7 +22,10 @@ _A_FILE = click.Path(path_type=Path)
 @click.option("--corpus", type=_A_FILE, metavar="DIR", help="A prepared corpus.  [default: the one of the training]")
 @click.option("--clips", type=click.IntRange(min=1), help="Of those held out, the first so many.  [default: all]")
 @click.option("--output", type=_A_FILE, metavar="FILE", help="Write what was measured there too, as JSON.")
-def evaluate_command(checkpoint: Path, corpus: Path | None, clips: int | None, output: Path | None) -> None:
+@click.option("--sounds", type=_A_FILE, metavar="DIR", help="Keep what was measured there, with its spectrograms.")
+def evaluate_command(
+    checkpoint: Path, corpus: Path | None, clips: int | None, output: Path | None, sounds: Path | None
+) -> None:
     """Speak the held-out texts of a corpus, and measure how good that is.
 
     Each measure stands beside the same of the recordings themselves, and of their mels through the same vocoder: what
@@ -34,6 +37,7 @@ def evaluate_command(checkpoint: Path, corpus: Path | None, clips: int | None, o
 
     from xtts.data.files import make_folder, write_text
     from xtts.evaluation.evaluating import evaluate
+    from xtts.evaluation.keeping import Keeper
     from xtts.synthesis.trained import read_trained
 
     if output is not None:
@@ -46,6 +50,7 @@ def evaluate_command(checkpoint: Path, corpus: Path | None, clips: int | None, o
             corpus or Path(str(trained.config.data.corpus)),
             clips,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
+            keeper=Keeper(sounds, trained.shared.audio) if sounds is not None else None,
         )
     if output is not None:
         write_text(output, json.dumps(evaluation.table(), indent=2) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from xtts.audio.vocoder import griffin_lim
 from xtts.data.manifest import Clip, PreparedCorpus, read_corpus
 from xtts.errors import EvaluationError, SynthesisError
 from xtts.evaluation.distances import distances
+from xtts.evaluation.keeping import Keeper
 from xtts.evaluation.recognition import LANGUAGES, Recogniser, character_error_rate
 from xtts.evaluation.speaker_encoder import SpeakerEncoder
 from xtts.synthesis.synthesizer import PLAINLY, Manner, Synthesizer
@@ -80,6 +82,7 @@ def evaluate(
     most: int | None = None,
     manner: Manner = PLAINLY,
     progress: Progress = lambda done, total: None,
+    keeper: Keeper | None = None,
 ) -> Evaluation:
     """Speak the held-out texts of a corpus, and measure.
 
@@ -89,6 +92,7 @@ def evaluate(
         most: the first clips alone, so many.
         manner: how to speak.
         progress: called with the number of clips done, and of all.
+        keeper: keeps the sounds of each clip, if they are to be kept.
 
     Raises:
         DataError: the corpus or a recording cannot be read.
@@ -110,11 +114,13 @@ def evaluate(
     for number, clip in enumerate(clips):
         progress(number, len(clips))
         recorded = corpus.features(clip)
-        for kind, sound in _sounds(clip, corpus, recorded, synthesizer, manner):
-            if sound is None:
-                unspoken.append(clip.name)
-            else:
-                heard[kind].append(_measured(clip, sound, recorded, corpus, encoder))
+        sounds = dict(_sounds(clip, corpus, recorded, synthesizer, manner))
+        if "synthesis" not in sounds:
+            unspoken.append(clip.name)
+        for kind, sound in sounds.items():
+            heard[kind].append(_measured(clip, sound, recorded, corpus, encoder))
+        if keeper is not None:
+            keeper.keep(clip, sounds)
     progress(len(clips), len(clips))
     if not heard["synthesis"]:
         raise EvaluationError(f"{trained.checkpoint} says none of the texts: train it longer.")
@@ -135,17 +141,14 @@ def _voices(corpus: PreparedCorpus, encoder: SpeakerEncoder) -> dict[str, np.nda
 
 
 def _sounds(clip: Clip, corpus: PreparedCorpus, recorded: Features, synthesizer: Synthesizer, manner: Manner):
-    """Yield each kind of a clip; `None` for what does not come to an end, or ends before it has begun."""
+    """Yield each kind of a clip, but for what does not come to an end, or ends before it has begun."""
     yield "recording", decode(Path(clip.audio))
     yield "copy-synthesis", griffin_lim(recorded.log_mel, corpus.shared.audio, manner.seed)
     reference = decode(Path(_reference(clip, corpus).audio))
-    try:
+    with suppress(SynthesisError):
         spoken = synthesizer.speak(clip.text, reference, clip.language, manner)
-    except SynthesisError:
-        yield "synthesis", None
-    else:
-        is_speech = len(spoken.samples) >= corpus.shared.audio.window
-        yield "synthesis", spoken if is_speech else None
+        if len(spoken.samples) >= corpus.shared.audio.window:
+            yield "synthesis", spoken
 
 
 def _reference(clip: Clip, corpus: PreparedCorpus) -> Clip:
