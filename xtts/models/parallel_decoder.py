@@ -7,10 +7,13 @@ import math
 import keras
 from keras import ops
 
-from xtts.layers.durations import places_in_tokens
+from xtts.layers.durations import places_in_tokens, spread_over_frames
 from xtts.layers.masks import key_mask
+from xtts.layers.reference_encoder import ConvolutionBlock
 from xtts.models.frame_decoder import FrameDecoder
 
+CONVOLUTIONS = 2
+"""Blocks over tokens, and as many over frames."""
 PLACE_FEATURES = 3
 
 
@@ -20,6 +23,7 @@ class ParallelDecoder(FrameDecoder):
 
     It hears nothing of the target in training, and so makes no more errors in speaking than there. What many ways to
     say a text have in common is what it says, which sounds flat; it is understood long before the other decoders are.
+    Convolutions over tokens, and then over frames, tell what stands beside; attention takes thousands of steps to.
 
     Source: Ren et al. 2019, "FastSpeech", and 2021, "FastSpeech 2"; the place of a frame in its token after Shen et al.
     2020, "Non-Attentive Tacotron".
@@ -27,13 +31,20 @@ class ParallelDecoder(FrameDecoder):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.token_blocks = self._convolutions("token_block")
         self.place_projection = self._dense(self.width, "place_projection")
+        self.frame_blocks = self._convolutions("frame_block")
         self.mel_projection = self._dense(self.mel_channels, "mel_projection")
 
     def build(self, mel_shape, encoding_shape, conditioning_shape, text_prosody_shape) -> None:
         super().build(mel_shape, encoding_shape, conditioning_shape, text_prosody_shape)
+        frames_shape = (*mel_shape[:-1], self.width)
+        for block in self.token_blocks:
+            block.build(encoding_shape)
         self.place_projection.build((*mel_shape[:-1], PLACE_FEATURES))
-        self.mel_projection.build((*mel_shape[:-1], self.width))
+        for block in self.frame_blocks:
+            block.build(frames_shape)
+        self.mel_projection.build(frames_shape)
 
     def call(
         self,
@@ -80,9 +91,13 @@ class ParallelDecoder(FrameDecoder):
     def _describe(
         self, frames, encoding, conditioning, text_prosody, text_valid, frame_valid, durations, training
     ) -> dict:
-        places = ops.cast(_place_features(durations, frames), self.compute_dtype)
-        frames = self.place_projection(places)
         memory = self.read_text(encoding, text_prosody)
+        for block in self.token_blocks:
+            memory = block(memory, text_valid)
+        places = ops.cast(_place_features(durations, frames), self.compute_dtype)
+        frames = self.place_projection(places) + spread_over_frames(memory, durations, frames)
+        for block in self.frame_blocks:
+            frames = block(frames, frame_valid)
         frames = self.transform(frames, memory, conditioning, durations, text_valid, key_mask(frame_valid), training)
         described, pitch, energy = self.describe_frames(frames)
         return {
@@ -91,6 +106,12 @@ class ParallelDecoder(FrameDecoder):
             "pitch_output": pitch,
             "energy_output": energy,
         }
+
+    def _convolutions(self, name: str) -> list[ConvolutionBlock]:
+        return [
+            ConvolutionBlock(self.width, name=f"{name}_{index}", dtype=self.dtype_policy)
+            for index in range(CONVOLUTIONS)
+        ]
 
 
 def _place_features(durations, frames):
