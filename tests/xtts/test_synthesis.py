@@ -235,6 +235,7 @@ def test_the_vocoder_gives_back_what_the_mel_was_made_of():
 @pytest.mark.slow
 @needs_resemblyzer
 def test_a_model_is_measured_beside_the_recordings_and_their_copies(
+    corpus,
     trained_runs,
     monkeypatch,
     tmp_path,
@@ -242,7 +243,8 @@ def test_a_model_is_measured_beside_the_recordings_and_their_copies(
 ):
     output = tmp_path / "measured" / "evaluation.json"
     command = ("evaluate", "--checkpoint", str(trained_runs["aligned"]), "--clips", "2", "--output", str(output))
-    assert run(monkeypatch, *command, "--sounds", str(tmp_path / "sounds")) == 0
+    options = ("--sounds", str(tmp_path / "sounds"), "--other-voices", str(corpus))
+    assert run(monkeypatch, *command, *options) == 0
     assert "copy-synthesis" in capsys.readouterr().out
     recording, copy, synthesis = json.loads(output.read_text())["measures"]
     assert recording["mel"] == pytest.approx(0, abs=1e-3)

@@ -22,9 +22,15 @@ _A_FILE = click.Path(path_type=Path)
 @click.option("--corpus", type=_A_FILE, metavar="DIR", help="A prepared corpus.  [default: the one of the training]")
 @click.option("--clips", type=click.IntRange(min=1), help="Of those held out, the first so many.  [default: all]")
 @click.option("--output", type=_A_FILE, metavar="FILE", help="Write what was measured there too, as JSON.")
+@click.option("--other-voices", type=_A_FILE, metavar="DIR", help="A prepared corpus with voices to tell from.")
 @click.option("--sounds", type=_A_FILE, metavar="DIR", help="Keep what was measured there, with its spectrograms.")
 def evaluate_command(
-    checkpoint: Path, corpus: Path | None, clips: int | None, output: Path | None, sounds: Path | None
+    checkpoint: Path,
+    corpus: Path | None,
+    clips: int | None,
+    output: Path | None,
+    other_voices: Path | None,
+    sounds: Path | None,
 ) -> None:
     """Speak the held-out texts of a corpus, and measure how good that is.
 
@@ -50,6 +56,7 @@ def evaluate_command(
             corpus or Path(str(trained.config.data.corpus)),
             clips,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
+            other_voices=other_voices,
             keeper=Keeper(sounds, trained.shared.audio) if sounds is not None else None,
         )
     if output is not None:

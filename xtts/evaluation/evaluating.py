@@ -83,6 +83,7 @@ def evaluate(
     manner: Manner = PLAINLY,
     progress: Progress = lambda done, total: None,
     keeper: Keeper | None = None,
+    other_voices: Path | None = None,
 ) -> Evaluation:
     """Speak the held-out texts of a corpus, and measure.
 
@@ -93,6 +94,7 @@ def evaluate(
         manner: how to speak.
         progress: called with the number of clips done, and of all.
         keeper: keeps the sounds of each clip, if they are to be kept.
+        other_voices: a prepared corpus whose speakers are among those that a voice is told from.
 
     Raises:
         DataError: the corpus or a recording cannot be read.
@@ -108,7 +110,8 @@ def evaluate(
         )
     encoder, synthesizer = SpeakerEncoder(), trained.synthesizer()
     recogniser = Recogniser() if any(clip.language in LANGUAGES for clip in clips) else None
-    voices = _voices(corpus, encoder)
+    others = {} if other_voices is None else _voices(read_corpus(other_voices), encoder)
+    voices = {**others, **_voices(corpus, encoder)}
     heard: dict[str, list[_Heard]] = {kind: [] for kind in KINDS}
     unspoken = []
     for number, clip in enumerate(clips):
