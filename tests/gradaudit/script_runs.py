@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.gradaudit.forks import gradaudit
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, which the script ends."""
-    return subprocess.run(
-        [sys.executable, "-m", "gradaudit", "run", *arguments],
-        cwd=folder,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return gradaudit(folder, "run", *arguments)
 
 
 def audited(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

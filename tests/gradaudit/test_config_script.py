@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from gradaudit.config import ConfigFile
 from gradaudit.errors import ConfigError
 from tests.gradaudit.conftest import TOY, Command
+from tests.gradaudit.forks import gradaudit
 
 TRAIN = '''"""Trains a toy with two heads, of which the loss reads what the command line says."""
 
@@ -63,18 +61,6 @@ def project(tmp_path: Path) -> Path:
         path.write_text(text, "utf-8")
     (tmp_path / "gradaudit.toml").write_text(CONFIG, "utf-8")
     return tmp_path
-
-
-def gradaudit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, which the script ends."""
-    return subprocess.run(
-        [sys.executable, "-m", "gradaudit", *arguments],
-        cwd=folder,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_the_script_is_run_with_its_arguments_and_held_to_the_files_contracts(project: Path) -> None:

@@ -16,6 +16,7 @@ from gradaudit.first_files import write_first_files
 from gradaudit.project_search import search_project
 from tests.gradaudit.conftest import TOY, Command
 from tests.gradaudit.first_projects import PROJECTS, RUN, WITHOUT_GRADIENT
+from tests.gradaudit.forks import gradaudit
 
 BUILDER = '''"""A factory in a folder below; the training is elsewhere."""
 
@@ -110,7 +111,7 @@ def test_what_init_writes_says_of_each_project_what_its_training_does(
     folder = projects[name]
     assert ConfigFile(folder / "gradaudit.toml").plan().script == RUN[name]
 
-    done = process(folder, "-m", "gradaudit", "trace", "--config", "gradaudit.toml", "--format", "json")
+    done = gradaudit(folder, "trace", "--config", "gradaudit.toml", "--format", "json")
 
     assert done.returncode == ("disconnected" in WITHOUT_GRADIENT[name]), done.stderr
     (audit,) = json.loads(done.stdout)["audits"]

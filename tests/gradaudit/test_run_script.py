@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,7 @@ def test_neither_finally_nor_except_nor_what_follows_runs(tmp_path: Path) -> Non
 UNTOUCHED = """
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -164,6 +166,20 @@ def test_weights_and_optimizer_are_as_they_were_and_no_patch_is_left(decorator: 
     assert paths.count("'connected'") == 4
     assert state == "0 False 0.0"
     assert patches == "True"
+
+
+def test_the_command_says_in_a_fork_what_it_says_in_a_process_of_its_own(tmp_path: Path) -> None:
+    script = written(tmp_path, LOOP.format(decorator="@tf.function"))
+    command = [sys.executable, "-m", "gradaudit", "run", "--format", "json", script.name]
+
+    alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    forked = run(tmp_path, "--format", "json", script.name)
+
+    assert (alone.returncode, without_times(audited(alone))) == (forked.returncode, without_times(audited(forked)))
+
+
+def without_times(audit: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in audit.items() if name != "seconds"}
 
 
 def test_all_options_before_the_script_are_gradaudits_and_all_after_it_the_scripts(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The command in forks of one process that has imported TensorFlow, which takes longer than most of what is tested.
+
+A fork is a process of its own, which a script may end, change or hang. What depends on how a process begins (its
+environment at the import of TensorFlow, a closed output, a signal) is tested with real ones.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
+_IMPORTED = ["tensorflow", "keras", "gradaudit.running", "gradaudit.auditing", "gradaudit.cli"]
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(_IMPORTED)
+
+
+def gradaudit(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `gradaudit` in a folder, as `python -m gradaudit` does."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the server has it from here
+    with tempfile.TemporaryDirectory() as written:
+        output, errors = (Path(written) / name for name in ("output", "errors"))
+        given = (arguments, folder, {**os.environ, **ENVIRONMENT, **environment}, output, errors)
+        process = _context.Process(target=_command, args=given)
+        process.start()
+        process.join()
+        texts = (path.read_text("utf-8") if path.exists() else "" for path in (output, errors))
+        return subprocess.CompletedProcess(["gradaudit", *arguments], process.exitcode or 0, *texts)
+
+
+def _command(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path, errors: Path
+) -> None:
+    """What the fork does: become the process that the command would be, and be the command."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    _redirect(0, Path(os.devnull), os.O_RDONLY)
+    _redirect(1, output, os.O_WRONLY | os.O_CREAT)
+    _redirect(2, errors, os.O_WRONLY | os.O_CREAT)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
+    sys.path[:] = [str(folder), *(place for place in sys.path if place not in ("", str(folder)))]
+    from gradaudit.cli import main
+
+    try:
+        main(arguments, prog_name="gradaudit")
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+
+
+def _redirect(number: int, path: Path, flags: int) -> None:
+    opened = os.open(path, flags)
+    os.dup2(opened, number)
+    os.close(opened)
