@@ -104,7 +104,6 @@ def test_neither_finally_nor_except_nor_what_follows_runs(tmp_path: Path) -> Non
 UNTOUCHED = """
 import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np

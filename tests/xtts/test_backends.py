@@ -96,34 +96,52 @@ assert not np.array_equal(losses(folder / "shared"), losses(folder / "alone"))  
 """
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
-def test_all_decoders_train_and_speak_on_jax():
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("autoregressive [")
+@pytest.fixture(scope="module")
+def on_jax(tmp_path_factory):
+    """Run a program on JAX, which compiles what is alike once for all of these programs."""
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+    def run(program: str, *arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env={**os.environ, **compiled, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), **environment},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
+@needs_jax
+def test_all_decoders_train_and_speak_on_jax(on_jax):
+    assert on_jax(PROGRAM).startswith("autoregressive [")
+
+
+@pytest.mark.slow
+@needs_jax
 def test_on_jax_too_an_interrupted_training_has_the_losses_of_one_that_was_not_and_the_audit_says_that_it_is_left_out(
-    tmp_path,
+    on_jax, tmp_path
 ):
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", RESUMED, str(tmp_path)]
-    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("not audited: gradaudit audits steps on TensorFlow, and this one runs on jax; ")
+    told = on_jax(RESUMED, str(tmp_path))
+    assert told.startswith("not audited: gradaudit audits steps on TensorFlow, and this one runs on jax; ")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
-def test_two_devices_that_share_batches_of_unequal_lengths_have_the_losses_of_one(tmp_path):
-    two = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SHARED, str(tmp_path)]
-    run = subprocess.run(command, env={**os.environ, **two}, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+@needs_jax
+def test_two_devices_that_share_batches_of_unequal_lengths_have_the_losses_of_one(on_jax, tmp_path):
+    on_jax(SHARED, str(tmp_path), XLA_FLAGS="--xla_force_host_platform_device_count=2")
 
 
 def test_neither_model_nor_training_imports_a_backend():
