@@ -139,13 +139,13 @@ def _folder(training: Training, output: Path | None, resume: bool, dry_run: bool
 
 def _train(training: Training, folder: RunFolder | None, no_audit: bool, overfit: bool, dry_run: bool) -> Outcome:
     from xtts.subject import require_trained
-    from xtts.training.cluster import cluster
+    from xtts.training.cluster import VARIABLE, cluster
     from xtts.training.devices import require_device
     from xtts.training.loop import train
 
     together = cluster()
     if together.workers > 1:
-        _say(f"worker {together.index} of {together.workers}, counted from 0; all of them begin together")
+        _say(f"worker {together.index} waits for the {together.workers - 1} others that {VARIABLE} names")
     require_device(training.config)
     if not no_audit:
         _say(require_trained(training))

@@ -150,6 +150,8 @@ class Config(Table):
     def _sentences_have_a_voice(self) -> Config:
         if self.train.sentences and self.data.corpus is None:
             raise ValueError("train.sentences are spoken in a voice of the corpus: name one with data.corpus")
+        if self.train.sentences and not self.train.validation_batches:
+            raise ValueError("train.sentences are spoken after validations: set train.validation_batches above 0")
         return self
 
     @model_validator(mode="after")

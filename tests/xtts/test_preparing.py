@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.xtts import speech
 from xtts.audio.settings import AudioSettings
 from xtts.data import recording_features
 from xtts.data.corpora import recordings
-from xtts.data.manifest import MANIFEST, read_corpus
+from xtts.data.manifest import MANIFEST, read_corpus, write_corpus
 from xtts.data.preparing import LEFT_OUT, Request, prepare
 from xtts.data.recording_features import Limits
 from xtts.errors import DataError
@@ -267,3 +268,31 @@ def test_features_that_are_gone_are_named(prepared, tmp_path):
     corpus = read_corpus(tmp_path)
     with pytest.raises(DataError, match=r"features/.*cannot be read.*Run xtts prepare again"):
         corpus.features(corpus.clips[0])
+
+
+def test_features_of_another_length_than_the_clip_are_named(prepared, tmp_path):
+    copy = Path(shutil.copytree(prepared, tmp_path / "copy"))
+    corpus = read_corpus(copy)
+    path = copy / corpus.clips[0].features
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(DataError, match=rf"{path.name} have .* frames, and .* Run xtts prepare again"):
+        corpus.features(corpus.clips[0])
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\x85"])
+def test_a_text_may_hold_what_python_takes_for_the_end_of_a_line(prepared, tmp_path, character):
+    for name in ("manifest.jsonl", "corpus.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((prepared / name).read_bytes())
+    corpus = read_corpus(tmp_path)
+    clips = [clip.model_copy(update={"text": f"a{character}b"}) for clip in corpus.clips]
+    write_corpus(tmp_path, corpus.shared, clips, corpus.tokenizer)
+    assert read_corpus(tmp_path).clips == tuple(clips)
+
+
+def test_a_manifest_that_is_no_text_is_named(prepared, tmp_path):
+    for name in ("manifest.jsonl", "corpus.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((prepared / name).read_bytes())
+    with (tmp_path / "manifest.jsonl").open("ab") as file:
+        file.write(b"\xff\n")
+    with pytest.raises(DataError, match=r"manifest\.jsonl cannot be read: .*utf-8.* Run xtts prepare again"):
+        read_corpus(tmp_path)

@@ -81,6 +81,7 @@ ended = train_together(run, terminate, resume=False)
 assert (ended.step, ended.signal) == (4, signal.SIGTERM), ended
 assert train_together(run).step == 6
 refused(run if is_chief else run.parent / "elsewhere", steps=8)
+refused(run, steps=8 if is_chief else 9)
 die = lambda step, _: os.kill(os.getpid(), signal.SIGKILL) if step == 7 and not is_chief else None
 refused(run, die, steps=8, save_every=8)
 """
@@ -146,9 +147,10 @@ def test_two_workers_have_the_losses_of_one_end_together_and_say_when_one_is_los
     ]
     (chiefs, errors), (_, errors_of_other) = (worker.communicate() for worker in workers)
     assert [worker.returncode for worker in workers] == [0, -9], errors + errors_of_other
-    elsewhere, lost = chiefs.splitlines()
+    elsewhere, other, lost = chiefs.splitlines()
+    assert other.startswith("Another worker was given another config, or other options")
     assert elsewhere.startswith("This worker would go on after step 6, and another one after another: --output has to")
-    assert lost.startswith("Step 8: another worker is gone (")
+    assert lost.startswith("Step 8: another worker is gone, or this one fails (")
     assert lost.endswith("Start all of them again, with --resume.")
     assert_equal_but_for_the_order_of_sums(tmp_path / "run", alone)
 
@@ -200,6 +202,8 @@ def test_the_chief_is_the_one_that_is_called_so_or_the_first_worker(monkeypatch)
         ('{"cluster": {"worker": ["a:1"]}}', "at task: Field required"),
         (json.dumps(description(["a:1"], 0, "ps")), "at task.type: Input should be 'chief' or 'worker'"),
         ('{"cluster": {"ps": ["a:1"]}, "task": {"type": "worker", "index": 0}}', "at cluster.ps: Input should be"),
+        (json.dumps(description(["a:1", "a:1"], 0)), "TF_CONFIG has 'a:1': each worker needs an address of its own"),
+        (json.dumps(description(["a:1", "b"], 0)), "TF_CONFIG has 'b': each worker needs an address of its own"),
         (json.dumps(description(["a:1", "b:1"], 2)), "TF_CONFIG has no worker 2 among its cluster's"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +116,21 @@ def test_without_sentences_each_voice_says_the_first_that_it_has_held_out(corpus
     assert len(sentences) == len(clips) > 1
 
 
+def test_a_corpus_without_its_recordings_is_trained_on_and_spoken_of(corpus, tmp_path):
+    moved = Path(shutil.copytree(corpus, tmp_path / "moved"))
+    manifest = moved / "manifest.jsonl"
+    manifest.write_text(re.sub(r'"audio":"[^"]*"', '"audio":"/nowhere.wav"', manifest.read_text("utf-8")), "utf-8")
+    prepared = read_corpus(moved)
+    assert not any(Path(clip.audio).exists() for clip in prepared.clips)
+    assert sentences_of(training_of(moved, {}), prepared)
+
+
+def test_what_is_refused_leaves_no_run_folder(corpus, tmp_path):
+    with pytest.raises(DataError, match="never saw"):
+        train_in(tmp_path / "run", training_of(corpus, {"sentences": ["saß"], "validation_batches": 1}))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_sentence_with_characters_that_the_tokenizer_never_saw_is_refused_before_the_first_step(corpus):
     with pytest.raises(DataError, match="characters that the tokenizer never saw"):
         sentences_of(training_of(corpus, {"sentences": ["saß"]}), read_corpus(corpus))
@@ -147,6 +164,7 @@ def test_a_run_folder_speaks_when_its_corpus_is_gone(trained_runs, recording, tm
         (("--text", "sa ж"), ("'sa ж'", "'ж'", "never saw")),
         (("--text", " "), ("nothing that could be spoken",)),
         (("--text", "sa", "--language", "xx"), ("'xx'", "en, ")),
+        (("--text", "sa", "--longest", "nan"), ("--longest", "nan is no number")),
         (("--text", "sa", "--output", "said.mp3"), ("said.mp3", ".wav")),
         (("--text", "sa", "--output", "no/such/said.wav"), ("no/such", "said.wav")),
         (("--text", "sa", "--speaker", "nobody.wav"), ("nobody.wav",)),

@@ -71,6 +71,10 @@ def test_the_auditors_table_is_left_alone():
         ({"data": {"shapes": 2}}, r"data\.shapes is for a prepared corpus: name it with data\.corpus"),
         ({"model": {"decoder": "parallel"}}, "each frame of the token that it speaks: set aligned = true"),
         ({"train": {"sentences": ["Hello."]}}, r"spoken in a voice of the corpus: name one with data\.corpus"),
+        (
+            {"data": {"corpus": "a"}, "train": {"sentences": ["Hello."], "validation_batches": 0}},
+            r"spoken after validations: set train\.validation_batches above 0",
+        ),
         ({"loss": {"outputs": ["mel_output"]}}, "'stop', but its output 'stop_tokens' is not among loss.outputs"),
     ],
 )

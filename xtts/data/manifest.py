@@ -121,8 +121,19 @@ class PreparedCorpus:
         return tuple(clip for clip in self.clips if clip.held_out == held_out)
 
     def features(self, clip: Clip) -> Features:
-        """Read a clip's features, as they were computed."""
-        return read_features(self.folder / clip.features)
+        """Read a clip's features, as they were computed.
+
+        Raises:
+            DataError: they are missing or broken, or another clip's.
+        """
+        path = self.folder / clip.features
+        features = read_features(path)
+        if len(features.log_mel) != clip.frames:
+            raise DataError(
+                f"The features {path} have {len(features.log_mel)} frames, and {clip.name} has {clip.frames} in the "
+                "manifest. Run xtts prepare again."
+            )
+        return features
 
 
 def read_features(path: Path) -> Features:
@@ -176,8 +187,13 @@ def read_shared(folder: Path) -> Shared:
 
 
 def _clips(path: Path, vocabulary_size: int, shared: Shared) -> tuple[Clip, ...]:
+    try:
+        # Within a line JSON may hold what Python takes for the end of one: U+2028, U+0085.
+        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Run xtts prepare again.") from None
     clips = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines if lines != [""] else [], start=1):
         try:
             clip = Clip.model_validate_json(line)
             if max(clip.tokens) >= vocabulary_size:

@@ -118,12 +118,13 @@ def evaluate(
         progress(number, len(clips))
         recorded = corpus.features(clip)
         sounds = dict(_sounds(clip, corpus, recorded, synthesizer, manner))
-        if "synthesis" not in sounds:
-            unspoken.append(clip.name)
-        for kind, sound in sounds.items():
-            heard[kind].append(_measured(clip, sound, recorded, corpus, encoder))
         if keeper is not None:
             keeper.keep(clip, sounds)
+        if "synthesis" not in sounds:
+            unspoken.append(clip.name)  # and left out of the other kinds too: all are of the same clips
+            continue
+        for kind, sound in sounds.items():
+            heard[kind].append(_measured(clip, sound, recorded, corpus, encoder))
     progress(len(clips), len(clips))
     if not heard["synthesis"]:
         raise EvaluationError(f"{trained.checkpoint} says none of the texts: train it longer.")
@@ -149,9 +150,7 @@ def _sounds(clip: Clip, corpus: PreparedCorpus, recorded: Features, synthesizer:
     yield "copy-synthesis", griffin_lim(recorded.log_mel, corpus.shared.audio, manner.seed)
     reference = decode(Path(_reference(clip, corpus).audio))
     with suppress(SynthesisError):
-        spoken = synthesizer.speak(clip.text, reference, clip.language, manner)
-        if len(spoken.samples) >= corpus.shared.audio.window:
-            yield "synthesis", spoken
+        yield "synthesis", synthesizer.speak(clip.text, reference, clip.language, manner)
 
 
 def _reference(clip: Clip, corpus: PreparedCorpus) -> Clip:

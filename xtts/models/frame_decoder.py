@@ -1,4 +1,4 @@
-"""What both decoders share: reading the text with its prosody, and the heads that describe each frame."""
+"""What all decoders share: reading the text with its prosody, and the heads that describe each frame."""
 
 from __future__ import annotations
 

@@ -302,9 +302,13 @@ def _text_prosody(predicted: Mapping):
     return ops.stack([predicted["duration_pred"], pitch, predicted["prosody_energy"], speaking_rate], axis=-1)
 
 
+_MOST_FRAMES = 1e5
+"""Of a token, whatever is predicted: their sum is to remain a number that an integer holds."""
+
+
 def _whole_frames(log_duration, pace, text_valid):
     """Return how many frames each token takes, at least one where it is real: `(batch, tokens)` integers."""
-    frames = ops.maximum(ops.round(ops.expm1(ops.cast(log_duration, "float32")) / pace), 1.0)
+    frames = ops.clip(ops.round(ops.expm1(ops.cast(log_duration, "float32")) / pace), 1.0, _MOST_FRAMES)
     frames = ops.cast(frames, "int32")
     return frames if text_valid is None else frames * ops.cast(text_valid, "int32")
 

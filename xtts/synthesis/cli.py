@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from xtts.printable import printable
+
+
+class _Number(click.FloatRange):
+    """A range that also refuses what is no number."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
 
 _A_FILE = click.Path(path_type=Path)
 _CHECKPOINT = click.option(
@@ -19,7 +35,7 @@ _CHECKPOINT = click.option(
 )
 _LONGEST = click.option(
     "--longest",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Number(min=0, max=600, min_open=True),
     default=20.0,
     show_default=True,
     help="Seconds after which speech that has not ended is an error.",
@@ -33,9 +49,7 @@ _LONGEST = click.option(
 @click.option("--language", metavar="CODE", default="en", show_default=True, help="Of the text: en, es, fr, …")
 @click.option("-o", "--output", type=_A_FILE, required=True, metavar="FILE", help="A WAV file.")
 @_LONGEST
-@click.option(
-    "--pace", type=click.FloatRange(min=0.25, max=4), default=1.0, show_default=True, help="How many times as fast."
-)
+@click.option("--pace", type=_Number(min=0.25, max=4), default=1.0, show_default=True, help="How many times as fast.")
 @click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Of a diffusion decoder.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn.")
 def synthesize_command(

@@ -18,6 +18,9 @@ from xtts.text.languages import language_of
 from xtts.text.normalisation import normalise
 from xtts.text.tokenizer import TextTokenizer
 
+Reference = Sound | np.ndarray
+"""A recording of a voice, or its log-mel `(frames, mel_channels)`."""
+
 LONGEST = 20.0
 """Seconds of speech, unless told otherwise."""
 _TOKENS, _FRAMES = 32, 128
@@ -100,21 +103,22 @@ class Synthesizer:
         self._tokenizer = tokenizer
         self._compiled: dict[tuple[int, float, int], Speech] = {}
 
-    def speak(self, text: str, reference: Sound, language_code: str, manner: Manner = PLAINLY) -> Sound:
+    def speak(self, text: str, reference: Reference, language_code: str, manner: Manner = PLAINLY) -> Sound:
         """Return a text spoken in the voice of a reference.
 
         Raises:
             DataError: the text has characters that the tokenizer never saw, or nothing to say; the language is unknown.
-            SynthesisError: no stop token came in time.
+            SynthesisError: speech has not ended in time, or ends before it has begun.
         """
         return griffin_lim(self.log_mel(text, reference, language_code, manner), self._shared.audio, manner.seed)
 
-    def log_mel(self, text: str, reference: Sound, language_code: str, manner: Manner = PLAINLY) -> np.ndarray:
+    def log_mel(self, text: str, reference: Reference, language_code: str, manner: Manner = PLAINLY) -> np.ndarray:
         """Return the log-mel `(frames, mel_channels)` of what `speak` makes sound."""
         spoken_in = language_of(language_code)
         tokens = np.asarray([self._tokenizer.encode(normalise(text, spoken_in), spoken_in)], "int32")
         mel = self._reference_mel(reference)[None]
-        limit = _rounded(max(1, int(manner.longest * self._shared.audio.frames_per_second)), _FRAMES)
+        longest = max(1, int(manner.longest * self._shared.audio.frames_per_second))
+        limit = _rounded(longest, _FRAMES)
         noise = np.random.default_rng(manner.seed).normal(size=(1, limit, mel.shape[-1])).astype("float32")
         inputs = {
             "text_inputs": _padded(tokens, _TOKENS),
@@ -125,11 +129,13 @@ class Synthesizer:
         }
         spoken = self._speech(limit, manner).predict_on_batch(inputs)
         frames = int(spoken["mel_lengths"][0])
-        if not frames:
+        if not 0 < frames <= longest:
             raise SynthesisError(
-                f"{text!r} has not ended after {manner.longest:g} s: the stop token never came. "
+                f"{text!r} has not ended after {manner.longest:g} s. "
                 "Allow for more seconds, say less at once, or train longer."
             )
+        if frames * self._shared.audio.hop < self._shared.audio.window:
+            raise SynthesisError(f"{text!r} ends before it has begun: train longer.")
         return self._shared.mel.restore(np.asarray(spoken["mel"])[0, :frames])
 
     def _speech(self, limit: int, manner: Manner) -> Speech:
@@ -138,9 +144,11 @@ class Synthesizer:
             self._compiled[key] = Speech(self._model, *key)
         return self._compiled[key]
 
-    def _reference_mel(self, reference: Sound) -> np.ndarray:
+    def _reference_mel(self, reference: Reference) -> np.ndarray:
         audio = self._shared.audio
-        return self._shared.mel.normalise(log_mel_spectrogram(reference.at_rate(audio.sample_rate).samples, audio))
+        if isinstance(reference, Sound):
+            reference = log_mel_spectrogram(reference.at_rate(audio.sample_rate).samples, audio)
+        return self._shared.mel.normalise(reference)
 
 
 def _rounded(count: int, step: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +65,10 @@ def cluster() -> Cluster:
             f"{VARIABLE} is no description of workers{where and f', at {where}'}: {problem['msg']}. "
             f"Give it as {_EXAMPLE}."
         ) from None
+    addresses = [address for each in described.cluster.values() for address in each]
+    wrong = [address for address in addresses if not re.fullmatch(r".+:\d+", address) or addresses.count(address) > 1]
+    if wrong:
+        raise ConfigError(f"{VARIABLE} has {wrong[0]!r}: each worker needs an address of its own, as in {_EXAMPLE}.")
     chiefs, workers = (described.cluster.get(kind, ()) for kind in ("chief", "worker"))
     task = described.task
     if not 0 <= task.index < len(described.cluster.get(task.type, ())):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -19,7 +19,7 @@ from xtts.training.devices import Place, placed
 from xtts.training.looking import QuietValidation
 from xtts.training.readings import Readings, loss_terms
 from xtts.training.run_folder import RunFolder
-from xtts.training.saving import Saver
+from xtts.training.saving import Saver, is_saved
 from xtts.training.step_log import StepLog
 from xtts.training.stopping import CaughtSignal, EarlyStopping, FiniteGuard, SignalStop, signals_caught
 
@@ -90,7 +90,7 @@ def _train(
         # `fit` would create these inside the traced step, where each variable takes far longer.
         model.build()
         model.optimizer.build(model.trainable_variables)
-        begun = _gone_on(model, config, folder, say, place.writes)
+        begun = _gone_on(model, config, folder, say)
     if begun.step >= config.train.steps:
         say(f"step {begun.step} is done, and train.steps is {config.train.steps}: there is nothing left to do")
         return Outcome(model, begun.step)
@@ -105,6 +105,7 @@ def _train(
         _StepReports(report),
     ]
     if place.strategy is None:
+        _settle(folder)
         with signals_caught(ending):
             model.fit(
                 batches,
@@ -121,20 +122,19 @@ def _train(
         from xtts.training.replicas import ReplicatedFit  # TensorFlow, which the other backends do without
 
         fit = ReplicatedFit(model, place.strategy, batches, held_out, _validated_steps(config))
-        fit.require_same_step(begun.step)
+        fit.require_same_training(begun.step, (_agreed_on(config), held_out is not None, overfit, ends))
+        _settle(folder if place.writes else None)
         with signals_caught(CaughtSignal()) as caught:
             fit.run(range(begun.step, ends), callbacks, caught, ending)
     return Outcome(model, last.step, ending.number)
 
 
-def _gone_on(model: XTTS, config: Config, folder: RunFolder | None, say: Callable[[str], None], writes: bool) -> Facts:
+def _gone_on(model: XTTS, config: Config, folder: RunFolder | None, say: Callable[[str], None]) -> Facts:
     """Set the model to the last checkpoint, if there is one, and return what is known of it."""
     begun = Facts(0, {})
     if folder is None:
         return begun
     found = folder.resume(model)
-    if writes:
-        folder.settle()
     if found is None:
         return begun
     rate = learning_rate(config)
@@ -142,6 +142,17 @@ def _gone_on(model: XTTS, config: Config, folder: RunFolder | None, say: Callabl
         model.optimizer.learning_rate = rate  # a variable, restored as it was, where no schedule computes it
     say(f"going on after step {found.step}")
     return found
+
+
+def _settle(folder: RunFolder | None) -> None:
+    """Have the folder be a training's, now that nothing that is given can be refused any more."""
+    if folder is not None:
+        folder.settle()
+
+
+def _agreed_on(config: Config) -> dict[str, Any]:
+    """What has to be the same for all workers; each may have the corpus at another place."""
+    return config.model_dump(mode="json", exclude={"data": {"corpus", "workers"}})
 
 
 def _callbacks(
@@ -154,7 +165,7 @@ def _callbacks(
     writes: bool,
     say: Callable[[str], None],
 ) -> list[keras.callbacks.Callback]:
-    """In the order in which they hear of a step: read, refuse, decide whether it is the last, log, save."""
+    """In the order in which they hear of a step: read, refuse, decide whether it is the last, log, save, show."""
     progress = EarlyStopping(config.train.patience, begun.best, begun.waited)
     always = [Readings(_rate_of_step(config)), FiniteGuard(batches, begun.step), progress, SignalStop(ending)]
     if folder is None:
@@ -168,8 +179,8 @@ def _callbacks(
         *always,
         QuietValidation(),
         StepLog(folder, begun.step, held_out is not None),
-        EventFile(folder, begun.step, config.train.save_every, _exhibits(config, held_out, say)),
         Saver(folder, config, progress, say),
+        EventFile(folder, begun.step, config, _exhibits(config, held_out, say)),
     ]
 
 
@@ -193,8 +204,7 @@ def _rate_of_step(config: Config) -> Callable[[int], float]:
 
 
 def _validated_steps(config: Config) -> list[int]:
-    """Those at which is saved."""
-    return sorted({*range(config.train.save_every, config.train.steps, config.train.save_every), config.train.steps})
+    return [step for step in range(1, config.train.steps + 1) if is_saved(step, config)]
 
 
 class _LastStep(keras.callbacks.Callback):

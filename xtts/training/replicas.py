@@ -8,7 +8,10 @@ the sum goes through the optimizer as a single device's would.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import signal
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -67,9 +70,13 @@ def of_workers(gpus: int) -> tf.distribute.Strategy:
         raise RunError(f"train.devices is {gpus}, and this worker has {len(found)} GPUs: ask for fewer.")
     tf.config.set_visible_devices(found[:gpus], "GPU")
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    except (*_OF_ANOTHER_WORKER, tf.errors.UnknownError) as error:
-        raise RunError(f"The workers of TF_CONFIG cannot be connected: {error.message}. Start all of them.") from None
+        with _interruptible():
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise RunError(
+            f"The workers of TF_CONFIG cannot be connected ({_told(error)}). See that each has an address of its own "
+            "whose port is free, and start all of them."
+        ) from None
 
 
 def has_gpu() -> bool:
@@ -189,23 +196,33 @@ class ReplicatedFit:
         self.held_out = held_out
         self.validated = validated
 
-    def require_same_step(self, done: int) -> None:
-        """Refuse to train where the workers would go on from different steps.
+    def require_same_training(self, done: int, given: Sequence[Any]) -> None:
+        """Refuse to train where the workers would not do the same.
+
+        Args:
+            done: number of the last step done.
+            given: whatever else has to be the same, as JSON.
 
         Raises:
-            RunError: another worker has found another checkpoint, or is gone.
+            RunError: another worker has found another checkpoint or was given something else, or is gone.
         """
+        digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).digest()
+        own = np.array([done, int.from_bytes(digest[:6], "big")], np.float64)  # whole numbers, and so is their sum
 
         def mean() -> Any:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(float(done)))
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(own))
 
         strategy = self.step.strategy
         with _others_needed(f"Step {done}"):
-            of_all = float(strategy.experimental_local_results(strategy.run(tf.function(mean)))[0])
-        if of_all != done:
+            of_all = strategy.experimental_local_results(strategy.run(tf.function(mean)))[0].numpy()
+        if of_all[0] != done:
             raise RunError(
                 f"This worker would go on after step {done}, and another one after another: --output has to be a "
                 "folder that all of them see."
+            )
+        if of_all[1] != own[1]:
+            raise RunError(
+                "Another worker was given another config, or other options: give all of them the same command."
             )
 
     def run(
@@ -245,6 +262,8 @@ class ReplicatedFit:
             heard.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
+        with self.step.strategy.scope():
+            model.optimizer.finalize_variable_values(model.trainable_variables)
         heard.on_train_end()
 
     def _validation(self, batches: BatchStream) -> Iterator[tuple[str, float]]:
@@ -263,8 +282,29 @@ def _others_needed(when: str) -> Iterator[None]:
     except _OF_ANOTHER_WORKER as error:
         if cluster().workers == 1:
             raise
-        kind = type(error).__name__
-        raise RunError(f"{when}: another worker is gone ({kind}). Start all of them again, with --resume.") from None
+        raise RunError(
+            f"{when}: another worker is gone, or this one fails ({_told(error)}). Start all of them again, with "
+            "--resume."
+        ) from None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have Ctrl-C end the process at once: TensorFlow waits for the other workers where Python hears of no signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _told(error: tf.errors.OpError) -> str:
+    """What TensorFlow says in the first line that says something."""
+    lines = [line for line in error.message.splitlines() if line.strip() and not line.startswith("Graph execution")]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no more is told'}"
 
 
 def _numbers(losses: Mapping[str, Any]) -> dict[str, float]:

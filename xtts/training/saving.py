@@ -12,6 +12,11 @@ from xtts.training.run_folder import RunFolder
 from xtts.training.stopping import EarlyStopping
 
 
+def is_saved(step: int, config: Config) -> bool:
+    """Whether a training that goes as configured is saved, validated and shown after that step."""
+    return step % config.train.save_every == 0 or step == config.train.steps
+
+
 class Saver(keras.callbacks.Callback):
     """Writes a checkpoint every so many steps, and at the end, whatever the reason for it.
 
@@ -36,7 +41,7 @@ class Saver(keras.callbacks.Callback):
             RunError: the checkpoint cannot be written; those before it are still there.
         """
         step = epoch + 1
-        if step % self.config.train.save_every and step != self.config.train.steps and not self.model.stop_training:
+        if not (is_saved(step, self.config) or self.model.stop_training):
             return
         best = None if self.progress.best is None else float(self.progress.best)
         is_best = self.progress.monitor in (logs or {}) and self.progress.improved

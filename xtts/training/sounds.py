@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
+import numpy as np
 
-from xtts.audio.decoding import Sound, decode
+from xtts.audio.decoding import Sound
 from xtts.config import Config
 from xtts.data.manifest import Clip, PreparedCorpus
 from xtts.errors import SynthesisError
@@ -27,19 +27,19 @@ class Sentence:
     Attributes:
         text: as written.
         language: its code.
-        reference: a recording of the voice.
+        reference: log-mel `(frames, mel_channels)` of a recording of the voice.
     """
 
     text: str
     language: str
-    reference: Sound
+    reference: np.ndarray
 
 
 def sentences_of(config: Config, corpus: PreparedCorpus) -> list[Sentence]:
     """Return the configured sentences in the first held-out voice; or the first that each voice has held out.
 
     Raises:
-        DataError: a sentence has characters that the tokenizer never saw, or a recording cannot be read.
+        DataError: a sentence has characters that the tokenizer never saw, or features cannot be read.
     """
     first_of_speaker: dict[str, Clip] = {}
     for clip in corpus.part(held_out=True):
@@ -76,11 +76,10 @@ class Speaker:
                 except SynthesisError as error:
                     self.say(str(error))
                     continue
-                if len(sound.samples):  # a model that has learned little may stop at once
-                    yield number, sound
+                yield number, sound
 
 
 def _sentence(text: str, clip: Clip, corpus: PreparedCorpus) -> Sentence:
     language = language_of(clip.language)
     corpus.tokenizer.encode(normalise(text, language), language)  # refused now, and not at the first save
-    return Sentence(text, clip.language, decode(Path(clip.audio)))
+    return Sentence(text, clip.language, corpus.features(clip).log_mel)

@@ -12,10 +12,12 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import audio, scalar
 
+from xtts.config import Config
 from xtts.data.stream import BatchStream
 from xtts.training.pictures import PIXELS, draw, look
 from xtts.training.readings import NORM, RATE, SECONDS, VALIDATION, WHOLE_NORM
 from xtts.training.run_folder import RunFolder
+from xtts.training.saving import is_saved
 from xtts.training.sounds import Speaker
 
 Exhibit = Callable[[keras.Model], Iterable[Summary]]
@@ -28,15 +30,15 @@ class EventFile(keras.callbacks.Callback):
     Args:
         folder: whose `tensorboard` it goes to.
         start: steps done before; what older event files say of later ones is hidden.
-        every: steps between exhibits.
+        config: what is trained; it says at which steps exhibits are due.
         exhibits: what is shown then.
     """
 
-    def __init__(self, folder: RunFolder, start: int, every: int, exhibits: Iterable[Exhibit]) -> None:
+    def __init__(self, folder: RunFolder, start: int, config: Config, exhibits: Iterable[Exhibit]) -> None:
         super().__init__()
         self.folder = folder
         self.start = start
-        self.every = every
+        self.config = config
         self.exhibits = tuple(exhibits)
         self._writer: Any = None
 
@@ -62,7 +64,7 @@ class EventFile(keras.callbacks.Callback):
         """
         step = epoch + 1
         shown = [scalar(_tag(name), _shown(name, value)) for name, value in (logs or {}).items()]
-        is_due = step % self.every == 0 or self.model.stop_training
+        is_due = is_saved(step, self.config)
         if is_due:
             shown += [summary for exhibit in self.exhibits for summary in exhibit(self.model)]
         try:
