@@ -183,7 +183,7 @@ def test_what_cannot_be_said_is_refused_by_name(options, words, trained_runs, re
 def test_speech_that_does_not_end_is_an_error_with_a_next_step(trained_runs, recording):
     trained = read_trained(trained_runs["free"])
     trained.model.decoder.stop_projection.bias.assign([-50.0])
-    with pytest.raises(SynthesisError, match=r"'sa' has not ended after 1 s: .* more seconds"):
+    with pytest.raises(SynthesisError, match=r"'sa' has not ended after 1 s. Allow for more seconds"):
         trained.synthesizer().speak("sa", decode(recording), "it", SHORT)
 
 
