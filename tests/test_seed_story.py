@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +15,7 @@ from gradaudit import audit
 from gradaudit.config import read_project
 from gradaudit.graph.report import Audit, Report
 from gradaudit.reports.terminal import render_text
+from tests.gradaudit.forks import gradaudit
 from xtts.subject import subject
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,8 +46,9 @@ GROUPS = {outputs: variables_of(*layers) for outputs, layers in HEADS.items()}
 NEVER_LEARNING = set().union(*GROUPS.values())
 
 
+@functools.cache
 def audited(scenario: str, *overrides: str, **proofs: Any) -> Audit:
-    """The audit of a scenario, with the tiny preset to save time."""
+    """The audit of a scenario, made once, with the tiny preset to save time."""
     project = read_project(SEED_CONFIG, scenario, ['model.preset="tiny"', *overrides])
     return audit(lambda: subject(project), scenario=scenario, **proofs)
 
@@ -93,8 +95,8 @@ def test_every_verdict_is_right_and_the_tape_of_tensorflow_agrees(decoder: str, 
     if decoder == "diffusion":
         disconnected, participating = (of_diffusion(paths) for paths in (disconnected, participating))
         overrides = [*overrides, 'model.decoder="diffusion"', *([DIFFUSION_WITHHELD] if WITHHELD in overrides else [])]
-    for verify in (False, True):
-        result = audited(scenario, *overrides, verify=verify)
+    for proofs in ({}, {"verify": True}):
+        result = audited(scenario, *overrides, **proofs)
         assert of_status(result, "disconnected") == disconnected
         assert of_status(result, "participation-only") == participating
         assert of_status(result, "connected") == {v.path for v in result.variables} - disconnected - participating
@@ -238,14 +240,7 @@ def _outputs() -> list[str]:
 
 
 def _json(reference: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "gradaudit", "trace", reference, "--format", "json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
+    done = gradaudit(ROOT, "trace", reference, "--format", "json")
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)["audits"]
     return answer

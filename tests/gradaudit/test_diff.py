@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.gradaudit.conftest import Command
+from tests.gradaudit.conftest import TOY, Command
+from tests.gradaudit.forks import gradaudit
 
 BOTH, ONE = 'targets=["left", "right"]', 'targets=["left"]'
 
 
-@pytest.fixture
-def reports(toy: Path, command: Command) -> None:
-    """Writes good.json and bad.json, of the toy with both targets, and with one."""
-    (toy / "gradaudit.toml").write_text('[gradaudit]\nsubject = "toy.py:subject"\n')
+CONFIG = '[gradaudit]\nsubject = "toy.py:subject"\n'
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with good.json and bad.json, of the toy with both targets, and with one."""
+    folder = tmp_path_factory.mktemp("traced")
+    (folder / "toy.py").write_text(TOY, "utf-8")
+    (folder / "gradaudit.toml").write_text(CONFIG, "utf-8")
     for name, targets in (("good", BOTH), ("bad", ONE)):
-        command("trace", "--set", targets, "--format", "json", "--output", f"{name}.json", "--fail-on", "disconnected")
+        reported = ("--format", "json", "--output", f"{name}.json", "--fail-on", "disconnected")
+        assert gradaudit(folder, "trace", "--set", targets, *reported).returncode == (name == "bad")
+    return folder
+
+
+@pytest.fixture
+def reports(toy: Path, traced: Path) -> None:
+    """The two reports beside the toy that they are of."""
+    (toy / "gradaudit.toml").write_text(CONFIG, "utf-8")
+    for name in ("good.json", "bad.json"):
+        shutil.copy(traced / name, toy)
 
 
 @pytest.mark.usefixtures("reports")

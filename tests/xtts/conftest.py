@@ -24,6 +24,7 @@ from xtts.config import Config, read_tables
 from xtts.models.xtts import XTTS
 from xtts.subject import read_config
 from xtts.training.assembly import compiled_model, training_batches
+from xtts.training.checkpoint import Facts
 from xtts.training.loop import Outcome, train
 from xtts.training.run_folder import RunFolder, open_run
 
@@ -158,6 +159,21 @@ def train_in(path: Path, config: Config, report=unheard, resume: bool = False, *
     """Train in a run folder."""
     with run_of(path, config, resume) as folder:
         return train(config, report, folder, **options)
+
+
+def built(config: Config) -> XTTS:
+    """A model and its optimizer as a training begins with them."""
+    model = compiled_model(config, watch=True)
+    model.build()
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def begin_in(path: Path, config: Config) -> None:
+    """Make a run folder as after a step, but with the weights from before it: nothing is compiled for these."""
+    with run_of(path, config) as folder:
+        folder.settle()
+        folder.save(built(config), Facts(1, config.model_dump(mode="json")))
 
 
 def logged(path: Path) -> list[dict[str, str]]:

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.xtts.conftest import QUICK, SMALL_BATCH, checkpoints, config_with, logged, run_of, train_in
+from tests.xtts.conftest import QUICK, SMALL_BATCH, built, checkpoints, config_with, logged, run_of, train_in
 from xtts.config import Config, read_tables
 from xtts.errors import RunError
-from xtts.training.assembly import compiled_model
 from xtts.training.checkpoint import Facts, read_facts, read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,13 +113,6 @@ def quick(tmp_path_factory) -> Path:
 @pytest.fixture
 def copied(quick, tmp_path) -> Path:
     return Path(shutil.copytree(quick, tmp_path / "copied"))
-
-
-def built(config: Config):
-    model = compiled_model(config, watch=True)
-    model.build()
-    model.optimizer.build(model.trainable_variables)
-    return model
 
 
 def resumed(path: Path, config: Config):
