@@ -1,4 +1,4 @@
-"""The command in forks of one process that has imported TensorFlow, which takes longer than most of what is tested.
+"""The command and programs in forks of one process that has imported TensorFlow, which takes longer than most of them.
 
 A fork is a process of its own, which a script may end, change or hang. What depends on how a process begins (its
 environment at the import of TensorFlow, a closed output, a signal) is tested with real ones.
@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
 _IMPORTED = ["tensorflow", "keras", "gradaudit.running", "gradaudit.auditing", "gradaudit.cli"]
@@ -24,21 +25,37 @@ _context.set_forkserver_preload(_IMPORTED)
 
 def gradaudit(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `gradaudit` in a folder, as `python -m gradaudit` does."""
+    return _forked(_command, arguments, folder, environment)
+
+
+def program(folder: Path, text: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder, as `python -c` does."""
+    return _forked(_program, [text, *arguments], folder, environment)
+
+
+def _forked(
+    target: Callable[[Sequence[str]], None], arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the server has it from here
     with tempfile.TemporaryDirectory() as written:
         output, errors = (Path(written) / name for name in ("output", "errors"))
-        given = (arguments, folder, {**os.environ, **ENVIRONMENT, **environment}, output, errors)
-        process = _context.Process(target=_command, args=given)
+        given = (target, arguments, folder, {**os.environ, **ENVIRONMENT, **environment}, output, errors)
+        process = _context.Process(target=_become, args=given)
         process.start()
         process.join()
         texts = (path.read_text("utf-8") if path.exists() else "" for path in (output, errors))
-        return subprocess.CompletedProcess(["gradaudit", *arguments], process.exitcode or 0, *texts)
+        return subprocess.CompletedProcess(arguments, process.exitcode or 0, *texts)
 
 
-def _command(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path, errors: Path
+def _become(
+    target: Callable[[Sequence[str]], None],
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: Path,
+    errors: Path,
 ) -> None:
-    """What the fork does: become the process that the command would be, and be the command."""
+    """What the fork does: become the process that is asked for, and do what it does."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -47,13 +64,24 @@ def _command(
     _redirect(2, errors, os.O_WRONLY | os.O_CREAT)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
     sys.path[:] = [str(folder), *(place for place in sys.path if place not in ("", str(folder)))]
-    from gradaudit.cli import main
-
     try:
-        main(arguments, prog_name="gradaudit")
+        target(arguments)
     finally:
         atexit._run_exitfuncs()
         sys.stdout.flush()
+
+
+def _command(arguments: Sequence[str]) -> None:
+    from gradaudit.cli import main
+
+    main(arguments, prog_name="gradaudit")
+
+
+def _program(given: Sequence[str]) -> None:
+    text, *arguments = given
+    sys.argv = ["-c", *arguments]
+    sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(text, "<string>", "exec"), vars(sys.modules["__main__"]))
 
 
 def _redirect(number: int, path: Path, flags: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ import tensorflow as tf
 from gradaudit import DisagreementError, Subject, SubjectError, TraceError, audit
 from gradaudit.flow.opening import Opening
 from gradaudit.graph.report import Audit
+from tests.gradaudit.forks import program
 
 X, Y = np.zeros((4, 8)), np.zeros((4, 2))
 
@@ -517,9 +518,9 @@ print([(verdict.path, verdict.status) for verdict in audit(subject, verify=True)
 """
 
 
-def test_replicas_may_reduce_among_themselves() -> None:
+def test_replicas_may_reduce_among_themselves(tmp_path: Path) -> None:
     # Devices are set up before TensorFlow is used at all.
-    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, check=False)
+    done = program(tmp_path, REPLICAS)
     assert done.stdout.strip() == "[('used', 'connected'), ('unused', 'disconnected')]", done.stderr
 
 

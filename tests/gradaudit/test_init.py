@@ -16,7 +16,7 @@ from gradaudit.first_files import write_first_files
 from gradaudit.project_search import search_project
 from tests.gradaudit.conftest import TOY, Command
 from tests.gradaudit.first_projects import PROJECTS, RUN, WITHOUT_GRADIENT
-from tests.gradaudit.forks import gradaudit
+from tests.gradaudit.forks import gradaudit, program
 
 BUILDER = '''"""A factory in a folder below; the training is elsewhere."""
 
@@ -99,7 +99,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def trained(projects: dict[str, Path]) -> dict[str, list[str]]:
     """The variables of every project that get a gradient when it trains."""
     scripts = {str(folder): RUN[name] for name, folder in projects.items()}
-    done = process(next(iter(projects.values())), "-c", TRAINING, json.dumps(scripts))
+    done = program(next(iter(projects.values())), TRAINING, json.dumps(scripts))
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 

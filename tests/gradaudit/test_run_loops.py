@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.gradaudit.forks import program
 from tests.gradaudit.script_runs import audited, by_status, run, written
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -169,9 +168,7 @@ GOES_ON = MODEL + "\ntry:\n    train(tf.ones((2, 4)))\nexcept BaseException:\n  
 def test_a_defect_of_ours_ends_the_run_and_is_not_for_the_script_to_catch(tmp_path: Path) -> None:
     script = written(tmp_path, GOES_ON)
 
-    done = subprocess.run(
-        [sys.executable, "-c", FAILING_HOOK, str(script)], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    done = program(tmp_path, FAILING_HOOK, str(script))
 
     assert done.returncode == 2
     assert "gradaudit failed: RuntimeError: a defect" in done.stderr

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.gradaudit.forks import program
 from tests.gradaudit.script_runs import audited, by_status, run, written
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "examples" / "scripts"
@@ -157,9 +158,7 @@ while True:
 def test_weights_and_optimizer_are_as_they_were_and_no_patch_is_left(decorator: str, tmp_path: Path) -> None:
     script = written(tmp_path, LOOP.format(decorator=decorator))
 
-    done = subprocess.run(
-        [sys.executable, "-c", UNTOUCHED, str(script)], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    done = program(tmp_path, UNTOUCHED, str(script))
 
     paths, state, patches = done.stdout.splitlines()[-3:]
     assert paths.count("'connected'") == 4

@@ -85,10 +85,16 @@ def boundary_error(durations, boundaries) -> float:
     return 1000 * float(np.concatenate(errors).mean())
 
 
+@pytest.fixture(scope="module")
+def learned(spoken, tmp_path_factory):
+    """The durations that an aligner gives that was not interrupted."""
+    utterances, _, vocabulary_size = spoken
+    return align(utterances, vocabulary_size, LEARNING, tmp_path_factory.mktemp("aligner") / "aligner.npz")
+
+
 @pytest.mark.slow
-def test_learned_boundaries_are_near_the_true_ones_and_uniform_ones_are_not(spoken, tmp_path):
-    utterances, boundaries, vocabulary_size = spoken
-    learned = align(utterances, vocabulary_size, LEARNING, tmp_path / "aligner.npz")
+def test_learned_boundaries_are_near_the_true_ones_and_uniform_ones_are_not(spoken, learned):
+    utterances, boundaries, _ = spoken
     for utterance, durations in zip(utterances, learned, strict=True):
         assert sum(durations) == utterance.frames
         assert len(durations) == len(utterance.tokens)
@@ -101,9 +107,8 @@ def test_learned_boundaries_are_near_the_true_ones_and_uniform_ones_are_not(spok
 
 
 @pytest.mark.slow
-def test_an_interrupted_aligner_goes_on_and_gives_the_same_durations(spoken, tmp_path):
+def test_an_interrupted_aligner_goes_on_and_gives_the_same_durations(spoken, learned, tmp_path):
     utterances, _, vocabulary_size = spoken
-    whole = align(utterances, vocabulary_size, LEARNING, tmp_path / "whole.npz")
 
     def interrupt(step: int) -> None:
         if step == 200:
@@ -112,10 +117,10 @@ def test_an_interrupted_aligner_goes_on_and_gives_the_same_durations(spoken, tmp
     with pytest.raises(KeyboardInterrupt):
         align(utterances, vocabulary_size, LEARNING, tmp_path / "cut.npz", interrupt)
     steps: list[int] = []
-    assert align(utterances, vocabulary_size, LEARNING, tmp_path / "cut.npz", steps.append) == whole
+    assert align(utterances, vocabulary_size, LEARNING, tmp_path / "cut.npz", steps.append) == learned
     assert steps[0] == 160
     again: list[int] = []
-    assert align(utterances, vocabulary_size, LEARNING, tmp_path / "cut.npz", again.append) == whole
+    assert align(utterances, vocabulary_size, LEARNING, tmp_path / "cut.npz", again.append) == learned
     assert again == [300]
 
 

@@ -201,17 +201,23 @@ def test_training_on_a_corpus_connects_every_variable(corpus):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 3])
-def test_fit_trains_on_all_shapes_whatever_the_number_of_workers(corpus, workers):
+def test_fit_trains_on_all_shapes_whatever_the_number_of_workers(corpus):
     keras.utils.set_random_seed(0)
-    config = configured(corpus, data={"workers": workers}, optimizer={"learning_rate": 3e-3})
-    model = compiled_model(config)
-    of = training_batches(config, model)
-    assert of[0][0]["mel_inputs"].shape != of[1][0]["mel_inputs"].shape
-    history = model.fit(of, epochs=4, steps_per_epoch=of.batches_in_epoch, shuffle=False, verbose=0).history
-    assert set(history) == {"loss", *TARGETS}
-    assert np.isfinite(history["loss"]).all()
-    assert history["mel"][-1] < 0.9 * history["mel"][0]
+    model = compiled_model(configured(corpus, optimizer={"learning_rate": 3e-3}))
+    model.build()
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    beginning = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    for workers in (1, 3):
+        for variable, value in zip(variables, beginning, strict=True):
+            variable.assign(value)
+        of = training_batches(configured(corpus, data={"workers": workers}), model)
+        assert of.workers == workers
+        assert of[0][0]["mel_inputs"].shape != of[1][0]["mel_inputs"].shape
+        history = model.fit(of, epochs=4, steps_per_epoch=of.batches_in_epoch, shuffle=False, verbose=0).history
+        assert set(history) == {"loss", *TARGETS}
+        assert np.isfinite(history["loss"]).all()
+        assert history["mel"][-1] < 0.9 * history["mel"][0]
 
 
 PROGRAM = """
@@ -220,7 +226,7 @@ import jax
 from xtts.config import read_tables
 from xtts.training.assembly import compiled_model, training_batches
 
-data = {"corpus": sys.argv[1], "shapes": 3, "frames_in_batch": 400, "reference_frames": 40, "targets": ["mel", "stop"]}
+data = {"corpus": sys.argv[1], "shapes": 2, "frames_in_batch": 400, "reference_frames": 40, "targets": ["mel", "stop"]}
 model = {"preset": "tiny", "decoder": "autoregressive"}
 config = read_tables({"model": model, "data": data, "train": {"jit_compile": True}, "optimizer": {"name": "sgd"}})
 model = compiled_model(config)
@@ -239,4 +245,4 @@ def test_xla_compiles_the_step_once_for_each_shape(corpus):
     command = [sys.executable, "-c", PROGRAM, str(corpus.folder)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert len(re.findall(r"Finished XLA compilation of jit\(\w*train_step\w*\)", run.stderr)) == 3, run.stderr
+    assert len(re.findall(r"Finished XLA compilation of jit\(\w*train_step\w*\)", run.stderr)) == 2, run.stderr
