@@ -59,7 +59,7 @@ def test_what_was_mended_is_fixed_and_passes(command: Command) -> None:
 def test_two_reports_of_one_state_do_not_differ(toy: Path, command: Command) -> None:
     code = (toy / "toy.py").read_text()
     (toy / "toy.py").write_text(code.replace("import keras", "\n\nimport keras"))
-    command("trace", "--set", ONE, "--format", "json", "--output", "moved.json")
+    gradaudit(toy, "trace", "--set", ONE, "--format", "json", "--output", "moved.json")
     ended = command("diff", "bad.json", "moved.json")
     assert (ended.status, ended.output) == (0, "Nothing changed\n")
 
@@ -68,7 +68,7 @@ def test_two_reports_of_one_state_do_not_differ(toy: Path, command: Command) -> 
 def test_what_is_accepted_by_now_is_not_new(toy: Path, command: Command) -> None:
     with (toy / "gradaudit.toml").open("a") as file:
         file.write('[[gradaudit.suppress]]\nrule = "GA101"\nreason = "later"\n')
-    command("trace", "--set", ONE, "--format", "json", "--output", "accepted.json")
+    gradaudit(toy, "trace", "--set", ONE, "--format", "json", "--output", "accepted.json")
     assert command("diff", "good.json", "accepted.json").status == 0
 
 
@@ -76,7 +76,7 @@ def test_what_is_accepted_by_now_is_not_new(toy: Path, command: Command) -> None
 def test_variables_and_audits_that_only_one_report_has_are_told(toy: Path, command: Command) -> None:
     code = (toy / "toy.py").read_text()
     (toy / "toy.py").write_text(code.replace("Dense(8)(inputs)", 'Dense(8, name="first")(inputs)'))
-    command("trace", "--set", BOTH, "--format", "json", "--output", "renamed.json")
+    gradaudit(toy, "trace", "--set", BOTH, "--format", "json", "--output", "renamed.json")
     ended = command("diff", "good.json", "renamed.json")
     assert ended.status == 0
     assert "added: 2 variables" in ended.output
