@@ -83,10 +83,9 @@ def test_variables_and_audits_that_only_one_report_has_are_told(toy: Path, comma
     assert "first (kernel, bias)" in ended.output
 
 
-@pytest.mark.usefixtures("toy")
-def test_an_audit_that_is_gone_is_told_and_fails_and_one_that_is_new_does_not(command: Command) -> None:
-    command("trace", "--format", "json", "--output", "two.json")
-    command("trace", "--format", "json", "--output", "one.json", "--scenario", "both")
+def test_an_audit_that_is_gone_is_told_and_fails_and_one_that_is_new_does_not(toy: Path, command: Command) -> None:
+    gradaudit(toy, "trace", "--format", "json", "--output", "two.json")
+    gradaudit(toy, "trace", "--format", "json", "--output", "one.json", "--scenario", "both")
     ended = command("diff", "two.json", "one.json")
     assert ended.status == 1
     assert ended.output.startswith("0 new, 0 fixed, 0 changed, 1 audit missing\n\none\n")
@@ -125,13 +124,13 @@ def test_a_second_broken_contract_on_a_variable_is_new(toy: Path, command: Comma
     for number in (1, 2):
         more = "".join(contracts[:number])
         (toy / "gradaudit.toml").write_text(f'[gradaudit]\nsubject = "toy.py:subject"\n{more}')
-        command("trace", "--set", BOTH, "--format", "json", "--output", f"{number}.json")
+        gradaudit(toy, "trace", "--set", BOTH, "--format", "json", "--output", f"{number}.json")
     assert command("diff", "1.json", "2.json").output.startswith("1 new (1 error)")
 
 
 @pytest.mark.usefixtures("reports")
-def test_what_was_no_error_and_is_one_is_new(command: Command) -> None:
-    command("trace", "--set", ONE, "--format", "json", "--output", "mild.json", "--fail-on", "opaque")
+def test_what_was_no_error_and_is_one_is_new(toy: Path, command: Command) -> None:
+    gradaudit(toy, "trace", "--set", ONE, "--format", "json", "--output", "mild.json", "--fail-on", "opaque")
     assert command("diff", "mild.json", "bad.json").status == 1
     assert command("diff", "bad.json", "mild.json").status == 0
 
