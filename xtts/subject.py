@@ -20,7 +20,7 @@ from gradaudit.gating import gate_of, gated
 from xtts.config import Config, read_tables
 from xtts.errors import AuditFailure, ConfigError, DataError
 from xtts.training.assembly import compiled_model, training_batches
-from xtts.training.devices import place_of_audit
+from xtts.training.devices import strategy_of_audit
 
 
 @dataclass(frozen=True)
@@ -127,16 +127,17 @@ def require_trained(training: Training) -> str:
 
 
 def _step(config: Config, watch: bool) -> gradaudit.Subject:
-    place = place_of_audit(config)
-    with place.scope():
+    strategy = strategy_of_audit(config)
+    if strategy is None:
         model = compiled_model(config, watch)
-        if place.strategy is None:
-            return gradaudit.Subject.from_keras(model, training_batches(config, model))
+        return gradaudit.Subject.from_keras(model, training_batches(config, model))
+    with strategy.scope():
+        model = compiled_model(config, watch)
         model.build()
         model.optimizer.build(model.trainable_variables)
     from xtts.training.replicas import ReplicatedStep  # TensorFlow, which the other backends do without
 
-    step = ReplicatedStep(model, place.strategy)
+    step = ReplicatedStep(model, strategy)
     batches = training_batches(config, model)
     return gradaudit.Subject(
         step.train_step,

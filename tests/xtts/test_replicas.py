@@ -100,10 +100,9 @@ def alone(tmp_path_factory) -> Path:
 
 
 def losses(path: Path) -> np.ndarray:
-    """Of the first six steps, and of their validations."""
-    lines = logged(path)[:6]
-    names = [name for name in lines[0] if name.removeprefix("val_") in ("loss", "mel", "duration", "gradient_norm")]
-    return np.array([[float(line[name]) for line in lines if line[name]] for name in names if name[:4] != "val_"])
+    """Of the first six steps: the loss, a term of each kind of mean, and the gradient's norm."""
+    names = ("loss", "mel", "duration", "prosody_speaking_rate", "gradient_participation", "gradient_norm")
+    return np.array([[float(line[name]) for name in names] for line in logged(path)[:6]])
 
 
 def validations(path: Path) -> list[float]:

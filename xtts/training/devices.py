@@ -86,14 +86,13 @@ def placed(config: Config) -> Iterator[Place]:
             keras.distribution.set_distribution(before)
 
 
-def place_of_audit(config: Config) -> Place:
-    """Return where a step is audited, which any machine can: on as many of its devices as are asked for and there.
+def strategy_of_audit(config: Config) -> Any:
+    """Return the `tf.distribute.Strategy` that a step on several devices is audited under; `None` for one on one.
 
-    Its replicas are those of one worker. What the workers do among each other is what replicas do.
+    Any machine can audit: it has as many replicas as devices are asked for and there, and these are those of one
+    worker. What the workers do among each other is what replicas do.
     """
-    if not is_replicated(config):
-        return Place("")
-    return Place("", _mirrored(_devices(config)[: config.train.devices]))
+    return _mirrored(_devices(config)[: config.train.devices]) if is_replicated(config) else None
 
 
 def _among_workers(config: Config) -> Place:
