@@ -1,6 +1,6 @@
 """A decoder-only transformer made of Keras's own layers, as deep and as wide as is asked for, to be audited for speed.
 
-    gradaudit trace benchmarks/deep_transformer.py:subject_of_70b
+gradaudit trace benchmarks/deep_transformer.py:subject_of_70b
 """
 
 from __future__ import annotations

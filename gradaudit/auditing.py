@@ -379,7 +379,7 @@ class _Attempt:
             facts += [other for other in others if other.node not in listed and judgement.is_untracked(other)]
         verdicts = tuple(judgement.verdict(variable) for variable in facts)
         for variable, verdict in zip(facts, verdicts, strict=True):
-            opening.graph.facts(variable.node)["status"] = verdict.status
+            opening.graph.facts(variable.node).status = verdict.status
         return _Analysed(trace, opening, calls, objectives, judgement, facts, verdicts, applies_none)
 
     def _audit(self, subject: Subject, step: _Analysed, made: Made, weightless: bool) -> Audit:
@@ -410,7 +410,7 @@ class _Attempt:
                 _untold(step.calls, verdicts),
                 kept,
             ),
-            graph=graph.network,
+            gradients=graph.for_reports(),
             coverage=covered,
             costs=costs,
             suggestion=self._suggestion(subject, step, covered) if self.suggest else None,

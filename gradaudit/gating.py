@@ -223,5 +223,4 @@ def _lines(audit: Audit) -> list[Source]:
 
 def _passed(audit: Audit) -> list[Source]:
     """The lines that are known to have run."""
-    traced = (source for _, source in audit.graph.nodes(data="source"))
-    return [*audit.made_at.values(), *(source for source in traced if source is not None)]
+    return [*audit.made_at.values(), *audit.gradients.sources()]

@@ -16,7 +16,7 @@ from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import Value, fold, is_zero, one_of_all, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import ARRIVES, WRITES, Flow, GradientGraph, Window, Write
+from gradaudit.graph.gradient_graph import WRITES, Flow, GradientGraph, Window, Write
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.tapes import TapeRecord
@@ -113,8 +113,7 @@ class Opening:
         with self._trace.gradient_calls.ignored():
             self.extend(call.graph)
         window = self.window(call)
-        roots = dict.fromkeys(self.targets(call), 1)
-        reached = self.graph.reach(roots, window=window, flows=ARRIVES, with_zeros=True, by_element=False)
+        reached = self.graph.arrivals(self.targets(call), window=window)
         for node, number in self._stand_ins.items():
             if node in reached:
                 raise StandInReached(number)
@@ -162,7 +161,7 @@ class Opening:
 
     def _complete(self) -> None:
         for node in self._values:
-            self.graph.facts(node)["is_known"] = True
+            self.graph.facts(node).is_known = True
         made_of_gradients = self.graph.dependents(self.gradients())
         self.graph.writes = [self._write(frame, op, made_of_gradients) for frame, op in self.writes]
         for output in self._trace.origins.outputs:
@@ -253,8 +252,7 @@ class Opening:
 
     def reads_data(self, node: str) -> bool:
         """Whether a tensor's value depends on data: on a batch, and not only on its size."""
-        cone = self.graph.cone([node], but_not_behind=_SHAPES)
-        return any(self.graph.facts(tensor)["is_data"] for tensor in cone)
+        return any(self.graph.facts(tensor).is_data for tensor in self.graph.cone([node], but_not_behind=_SHAPES))
 
     def adding_layer(self, node: str) -> str | None:
         """The path of the layer that added this tensor as a loss; None if none did."""
@@ -272,15 +270,14 @@ class Opening:
         results = self.results(call)
         others = [other for other in self._trace.calls if other is not call]
         losses = {target for other in others for target in self.targets(other)}
-        if self.graph.cone(losses).isdisjoint(results):
+        if losses.isdisjoint(self.graph.made_from(results)):
             return False
-        around = losses.union(*(self.results(other) for other in others))
-        made = self.graph.origins(dict.fromkeys(results, 1), around=around)
+        made = self.graph.made_from(results, around=losses.union(*(self.results(other) for other in others)))
         applied = [self.known_node(values_of(gradient)) for _, gradient in self._trace.updates.applied]
         written = [value for write in self.graph.writes for value in write.values]
-        return made.keys().isdisjoint([*applied, *written])
+        return made.isdisjoint([*applied, *written])
 
-    def _answer(self, call: GradientCall, handle: Any, reached: dict[str, int]) -> Answer:
+    def _answer(self, call: GradientCall, handle: Any, reached: Collection[str]) -> Answer:
         known = self.variables.of_handle(handle)
         if known is None:
             return "tensor"
@@ -289,7 +286,7 @@ class Opening:
             return "none"
         return "slices" if self._readers(node, reached) <= _GATHERS else "tensor"
 
-    def _readers(self, node: str, reached: dict[str, int]) -> set[str]:
+    def _readers(self, node: str, reached: Collection[str]) -> set[str]:
         """The types of the ops that read a variable on a way from the loss."""
         types = set()
         waiting = [node]
@@ -298,7 +295,7 @@ class Opening:
             for consumer in self.graph.consumers(waiting.pop()):
                 if consumer in reached and consumer not in seen:
                     seen.add(consumer)
-                    op_type = self.graph.facts(consumer)["op_type"]
+                    op_type = self.graph.facts(consumer).op_type
                     if op_type in _PLACEHOLDERS:
                         waiting.append(consumer)
                     else:
@@ -387,7 +384,7 @@ class Opening:
             layer=origin.layer,
             model=origin.model,
             source=origin.source,
-            tapes=self._tapes_of(op) if frame.is_root else None,
+            tapes=self._tapes_of(op) if frame.is_root and op.type not in _PLACEHOLDERS else None,
             graph=self._name_of(op.graph),
             **facts,
         )
@@ -396,6 +393,7 @@ class Opening:
         return self._names.setdefault(id(graph), f"graph {len(self._names) + 1}")
 
     def _tapes_of(self, op: Any) -> frozenset[str]:
+        """The tapes that recorded `op`. A capture may be recorded when it is made, before its op is told of."""
         return frozenset(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
 
     def _is_data(self, frame: Frame, op: Any, output: Any) -> bool:
@@ -423,9 +421,6 @@ class Opening:
             self.graph.connect(node, producer, "passes" if carries else "blocked")
         if id(op) in frame.values:
             self._values[node] = frame.values[id(op)]
-        if frame.is_root:
-            # A tape records a capture when it is made, which may be before the placeholder's op is told of.
-            self.graph.facts(node)["tapes"] = None
 
     def _open(self, frame: Frame, op: Any, nodes: list[str], bodies: list[Any]) -> None:
         """Connect the outputs of a call to those of the bodies it runs, and the bodies' inputs to its own."""
@@ -463,7 +458,7 @@ class Opening:
     def _argument(self, frame: Frame, op: Any, tensor: Any) -> str:
         """What is passed into a body. A call is recorded with the variables themselves, as if nothing took them in."""
         bound = frame.bound.get(id(tensor.op), ()) if id(op) in self._trace.tapes.calls else ()
-        variables = (node for node in bound if self.graph.facts(node)["kind"] == "variable")
+        variables = (node for node in bound if self.graph.facts(node).kind == "variable")
         return next(variables, self.node(frame, tensor))
 
     def _that_run(self, frame: Frame, op: Any, bodies: list[Any]) -> list[Any]:
@@ -519,7 +514,7 @@ class Opening:
 
     def _connect_all(self, consumers: list[str], producers: list[str]) -> None:
         for consumer, producer in zip(consumers, producers):  # noqa: B905  # a loop has results for its variables alone
-            self.graph.connect(consumer, producer, "passes" if self.graph.facts(consumer)["carries"] else "blocked")
+            self.graph.connect(consumer, producer, "passes" if self.graph.facts(consumer).carries else "blocked")
 
     def _hand_back_zeros(self, frame: Frame, op: Any, nodes: list[str], behind: list[str]) -> None:
         """TensorFlow differentiates a call as a whole, all its outputs at once.
@@ -527,8 +522,8 @@ class Opening:
         So it returns zeros for what only outputs lead to that nobody reads: `behind` are the results of the bodies. Of
         a loop it returns zeros for every argument too.
         """
-        consumers = [node for node in nodes if self.graph.facts(node)["carries"]]
-        producers = [node for node in behind if self.graph.facts(node)["carries"]]
+        consumers = [node for node in nodes if self.graph.facts(node).carries]
+        producers = [node for node in behind if self.graph.facts(node).carries]
         if not consumers or not producers:
             return
         hub = self._add_node(frame, op, carries=True, is_hub=True)

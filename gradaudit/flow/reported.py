@@ -40,7 +40,7 @@ def missing_terms(opening: Opening, trace: Trace, participation_scopes: Collecti
             for addend in addends
             if addend not in inside
             and addend.weight != 0
-            and opening.graph.cone([addend.node]).isdisjoint(targets)
+            and {*opening.graph.cone([addend.node])}.isdisjoint(targets)
             and not _is_measured(opening, addend.node, inside_of_any)
             and addend.node in splitter.learned
             and addend.node not in inside_of_any

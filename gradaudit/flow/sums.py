@@ -166,7 +166,7 @@ class Splitter:
     def _behind(self, node: str) -> frozenset[str]:
         """The variables that a tensor is computed from."""
         if node not in self._variables_behind:
-            cone = self._opening.graph.cone([node])
+            cone = {*self._opening.graph.cone([node])}
             variables = (variable for _, variable in self._opening.variables.with_nodes())
             self._variables_behind[node] = frozenset(variable for variable in variables if variable in cone)
         return self._variables_behind[node]
@@ -193,7 +193,7 @@ class Splitter:
             return []
         parts = [self._part(step, op, part, factor) for part, factor in factors]
         if len(parts) > 1:
-            added = graph.facts(node)["source"]
+            added = graph.facts(node).source
             # What all parts are scaled by makes none of them another kind of term.
             by_data = step.by_data and step.is_part
             return [replace(part, added=added, is_part=True, scoped=None, by_data=by_data) for part in parts]
@@ -206,7 +206,7 @@ class Splitter:
         """
         trained = [(t, node) for t, node in zip(op.inputs, inputs, strict=True) if node in self.learned]
         return bool(trained) and all(
-            not _is_scalar(tensor) and node not in self._participation and self._opening.graph.facts(node)["layer"]
+            not _is_scalar(tensor) and node not in self._participation and self._opening.graph.facts(node).layer
             for tensor, node in trained
         )
 
@@ -252,7 +252,7 @@ class Splitter:
         if op.type not in _QUOTIENTS or not _is_sum(op.inputs[0].op) or _constant(op.inputs[1]) is not None:
             return False
         graph = self._opening.graph
-        return all(graph.facts(node)["kind"] != "variable" for node in graph.cone([inputs[1]]))
+        return all(graph.facts(node).kind != "variable" for node in graph.cone([inputs[1]]))
 
     def _factors(self, op: Any, inputs: Sequence[str]) -> list[tuple[int, float | None]]:
         """Which inputs `op` adds up, and times what: None for a factor that is not static."""
@@ -304,7 +304,7 @@ class Splitter:
             weight=None if is_product and step.is_part and step.weight != 0 else step.weight,
             scope=self._scope(named),
             called=self._called(named),
-            source=facts["source"],
+            source=facts.source,
             added=step.added,
             layer=layer,
             by_data=step.by_data,
@@ -329,7 +329,7 @@ class Splitter:
         scopes = str(tensor.op.name).split("/")[:-1]
         if any(op.name == "/".join(scopes) for op in tensor.consumers()):
             scopes = scopes[:-1]
-        called = str(self._opening.graph.facts(node)["scope"]).split("/")
+        called = str(self._opening.graph.facts(node).scope).split("/")
         return [pair for pair in zip(scopes, called, strict=False) if pair[1] not in _CONTROL_FLOW]
 
     def _is_scalar(self, node: str) -> bool:

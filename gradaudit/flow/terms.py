@@ -50,7 +50,7 @@ class NamedAddends:
         if self.label is not None:
             return self.label
         nodes = [addend.node for addend in self.addends]
-        if self.kind == "penalty" and (paths := _weights_read(opening, opening.graph.cone(nodes))):
+        if self.kind == "penalty" and (paths := _weights_read(opening, {*opening.graph.cone(nodes)})):
             return f"penalty on {paths[0] if len(paths) == 1 else f'{len(paths)} variables'}"
         return str(self.addends[0].source or "loss")
 
@@ -103,7 +103,7 @@ def participation_nodes(opening: Opening, participation_scopes: Collection[str])
     return frozenset(
         node
         for node in opening.graph.nodes_of_kind("op")
-        if participation_name(opening.graph.facts(node)["scope"], participation_scopes) is not None
+        if participation_name(opening.graph.facts(node).scope, participation_scopes) is not None
     )
 
 
@@ -144,9 +144,9 @@ def _enclosed(
     for node in outside:
         for producer in opening.graph.producers(node) if opening.graph.is_in(window, node) else ():
             if producer in barred and opening.graph.passes(node, producer):
-                name = participation_name(opening.graph.facts(producer)["scope"], participation_scopes)
+                name = participation_name(opening.graph.facts(producer).scope, participation_scopes)
                 entered.setdefault(str(name), []).append(producer)
-    sources = {name: opening.graph.facts(parts[0])["source"] for name, parts in entered.items()}
+    sources = {name: opening.graph.facts(parts[0]).source for name, parts in entered.items()}
     return [
         LossTerm(name, "participation", None, sources[name], dict.fromkeys(parts, 1.0))
         for name, parts in entered.items()
@@ -205,7 +205,7 @@ def _kind(opening: Opening, addend: Addend, participation_scopes: Collection[str
         return "participation"
     if addend.by_data or opening.reads_data(addend.node):
         return "task"
-    return "penalty" if _weights_read(opening, opening.graph.cone([addend.node])) else "task"
+    return "penalty" if _weights_read(opening, {*opening.graph.cone([addend.node])}) else "task"
 
 
 def _weights_read(opening: Opening, cone: Collection[str]) -> list[str]:

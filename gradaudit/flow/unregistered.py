@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 def unregistered_ops(opening: Opening, call: GradientCall) -> tuple[UnregisteredOp, ...]:
     """The ops for which `call` fails: a gradient reaches them, and the tape recorded them, from a variable on."""
     graph, window = opening.graph, opening.window(call)
-    opaque = dict.fromkeys(node for node, _, flow in graph.network.edges(data="flow") if flow == "opaque")
+    opaque = graph.opaque_consumers()
     candidates = [node for node in opaque if graph.is_in(window, node) and _is_unregistered(opening, node)]
     if not candidates:
         return ()
     arriving, recorded = _arriving_and_recorded(opening, call)
     facts = [graph.facts(node) for node in candidates if node in arriving and node in recorded]
-    return tuple(dict.fromkeys(UnregisteredOp(fact["op_type"], fact["source"], call.source) for fact in facts))
+    return tuple(dict.fromkeys(UnregisteredOp(fact.op_type, fact.source, call.source) for fact in facts))
 
 
 def may_fail_inside(opening: Opening, reached: Collection[str]) -> bool:
     """Whether a gradient gets to a custom gradient that fails where it is called apart, as `recompute_grad` may."""
-    opaque = {node for node, _, flow in opening.graph.network.edges(data="flow") if flow == "opaque"}
-    return any(node in reached and has_custom_gradient(opening.places[node].tensor.op) for node in opaque)
+    opaque = [node for node in opening.graph.opaque_consumers() if node in reached]
+    return any(has_custom_gradient(opening.places[node].tensor.op) for node in opaque)
 
 
 def _is_unregistered(opening: Opening, node: str) -> bool:
@@ -59,17 +59,17 @@ def _arriving_and_recorded(opening: Opening, call: GradientCall) -> tuple[Collec
     seeds += [node for tensor in tensors if (node := opening.known_node(tensor)) is not None]
     bodies = {id(place.frame): place.frame for place in opening.places.values() if place.frame.call is not None}
     window = opening.window(call)
-    roots = dict.fromkeys(opening.targets(call), 1)
+    roots = dict.fromkeys(opening.targets(call))
     recorded: set[str] = set()
     while True:
-        arriving = opening.graph.reach(roots, window=window, flows=PASSES_OR_ZERO, with_zeros=True, by_element=False)
+        arriving = opening.graph.arrivals(roots, window=window, flows=PASSES_OR_ZERO)
         _follow(opening, window, seeds, recorded)
         whole = [ends for body in bodies.values() if (ends := _whole(opening, body, arriving, recorded))]
         seeds = [node for arguments, _ in whole for node in arguments if node not in recorded]
         late = [node for _, results in whole for node in results if node not in arriving]
         if not seeds and not late:
             return arriving, recorded
-        roots.update(dict.fromkeys(late, 1))
+        roots.update(dict.fromkeys(late))
 
 
 def _follow(opening: Opening, window: Window, seeds: Sequence[str], recorded: set[str]) -> None:
@@ -80,7 +80,7 @@ def _follow(opening: Opening, window: Window, seeds: Sequence[str], recorded: se
     while waiting:
         for consumer in graph.consumers(waiting.pop()):
             facts = graph.facts(consumer)
-            if consumer not in recorded and facts["carries"] and not facts["is_hub"] and graph.is_in(window, consumer):
+            if consumer not in recorded and facts.carries and not facts.is_hub and graph.is_in(window, consumer):
                 recorded.add(consumer)
                 waiting.append(consumer)
 
@@ -104,6 +104,6 @@ def _whole(
         results = [result for result, argument in zip(results, arguments, strict=True) if result is not argument]
         arguments = [argument for argument in arguments if not any(argument is other for other in graph.outputs)]
     inside = [[opening.node(body, tensor) for tensor in tensors] for tensors in (arguments, results)]
-    starts, ends = ([node for node in nodes if opening.graph.facts(node)["carries"]] for nodes in inside)
-    recorded_outputs = [node for node in outputs if opening.graph.facts(node)["carries"]]
+    starts, ends = ([node for node in nodes if opening.graph.facts(node).carries] for nodes in inside)
+    recorded_outputs = [node for node in outputs if opening.graph.facts(node).carries]
     return starts + recorded_outputs, ends

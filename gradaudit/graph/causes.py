@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
+from gradaudit.graph.chains import Chains
 from gradaudit.graph.gradient_graph import (
     ANY_FLOW,
     PASSES_OR_OPAQUE,
     WRITES,
-    Chains,
     Flow,
     GradientGraph,
     Window,
@@ -91,9 +91,9 @@ class Causes:
         # The loss does read the output where a gradient gets lost behind it: in the loss, in which no layer made
         # anything, in another model, or outside of what is recorded. Where a layer of the same model stops it, the loss
         # reads another output.
-        models = {self._graph.facts(output)["model"] for output in nodes_of_outputs(self._graph, outputs)}
+        models = {self._graph.facts(output).model for output in nodes_of_outputs(self._graph, outputs)}
         for block, chain in found:
-            is_behind = bool(outputs) and self._graph.facts(chain[-2]).get("model") not in models
+            is_behind = bool(outputs) and self._graph.facts(chain[-2]).model not in models
             if block.layer is None or block.reason in _OUTSIDE or is_behind:
                 return _broken(block, chain, blocks)
         written = self._written(node)
@@ -114,7 +114,7 @@ class Causes:
 
     def of_opaque(self, node: str) -> Cause | None:
         """Which op without a registered gradient stands before the variable at `node`."""
-        for block, chain in self._first_blocks(self._ways(PASSES_OR_OPAQUE), node):
+        for block, chain in self._first_blocks(self._opaque_chains, node):
             message = (
                 f"every path to it crosses {block.op_type}, for which TensorFlow has registered no gradient: the step "
                 "will raise LookupError"
@@ -126,6 +126,10 @@ class Causes:
     @cached_property
     def _chains(self) -> list[Chains]:
         return self._ways(ANY_FLOW)
+
+    @cached_property
+    def _opaque_chains(self) -> list[Chains]:
+        return self._ways(PASSES_OR_OPAQUE)
 
     @cached_property
     def _from_outputs(self) -> Chains:
@@ -146,35 +150,47 @@ class Causes:
         for root, window, _ in self._objectives:
             reached = self._graph.reach({root: 1}, window=window)
             variables = [node for node in self._graph.nodes_of_kind("variable") if node not in reached]
-            made_of = self._graph.origins({node: 1 << bit for bit, node in enumerate(variables)}, around=reached)
+            lost = self._graph.made_from(variables, around=reached)
+            behind: dict[str, dict[Block, None]] = {}
             for consumer in reached:
-                for block, producer in self._blocks_below(consumer, made_of, window):
-                    mask = made_of[producer]
-                    for bit, node in enumerate(variables):
-                        if mask >> bit & 1:
-                            broken.setdefault(node, {})[block] = None
+                for block, producer in self._blocks_below(consumer, lost, window):
+                    self._note_behind(producer, block, lost, behind)
+            for node in variables:
+                broken.setdefault(node, {}).update(behind.get(node, {}))
         return {node: tuple(blocks) for node, blocks in broken.items()}
 
-    def _blocks_below(self, consumer: str, made_of: dict[str, int], window: Window) -> Iterator[tuple[Block, str]]:
+    def _note_behind(
+        self, node: str, block: Block, lost: Collection[str], behind: dict[str, dict[Block, None]]
+    ) -> None:
+        """Note a block for a node and for what it is made from, of each no more than are listed of a variable."""
+        waiting = [node]
+        while waiting:
+            node = waiting.pop()
+            blocks = behind.setdefault(node, {})
+            if block not in blocks and len(blocks) < _MOST_BLOCKS:
+                blocks[block] = None
+                waiting += [producer for producer in self._graph.producers(node) if producer in lost]
+
+    def _blocks_below(self, consumer: str, made_of: Collection[str], window: Window) -> Iterator[tuple[Block, str]]:
         """The blocks between what is reached and the tensors that variables make; the ops that a person would blame."""
         for producer in self._graph.producers(consumer):
             block = self._graph.block_between(consumer, producer, window) if producer in made_of else None
-            if block is not None and self._graph.facts(producer)["carries"]:
+            if block is not None and self._graph.facts(producer).carries:
                 yield block, producer
             elif block is not None:
                 yield from self._blocks_among_integers(producer, made_of)
 
-    def _blocks_among_integers(self, node: str, made_of: dict[str, int]) -> Iterator[tuple[Block, str]]:
+    def _blocks_among_integers(self, node: str, made_of: Collection[str]) -> Iterator[tuple[Block, str]]:
         """Where integers or booleans are made from floats, down from one of them."""
         seen, waiting = {node}, [node]
         while waiting:
             consumer = waiting.pop()
             facts = self._graph.facts(consumer)
             for producer in self._graph.producers(consumer):
-                if facts["op_type"] in _SHAPES or producer not in made_of or producer in seen:
+                if facts.op_type in _SHAPES or producer not in made_of or producer in seen:
                     continue
-                if self._graph.facts(producer)["carries"]:
-                    yield Block(facts["op_type"], "no-gradient", facts["layer"], facts["source"]), producer
+                if self._graph.facts(producer).carries:
+                    yield Block(facts.op_type, "no-gradient", facts.layer, facts.source), producer
                 else:
                     seen.add(producer)
                     waiting.append(producer)
@@ -183,23 +199,23 @@ class Causes:
         """Where what is computed from a variable is written into another one that a loss depends on."""
         if node not in self._stored:
             return None
-        return next(w for w in self._stores if node not in w.variables and node in self._graph.cone(w.values))
+        return next(write for write, cone in self._stores if node in cone)
 
     @cached_property
-    def _stores(self) -> list[Write]:
-        """What is written into variables that a loss depends on, and is made of no gradient."""
+    def _stores(self) -> list[tuple[Write, set[str]]]:
+        """What is written into variables that a loss depends on, made of no gradient, and what it is made of."""
         read = [
             write for write in self._graph.writes if any(c.reaches(v) for c in self._chains for v in write.variables)
         ]
-        return [write for write in read if not write.is_update]
+        return [(write, {*self._graph.cone(write.values)} - write.variables) for write in read if not write.is_update]
 
     @cached_property
     def _stored(self) -> set[str]:
         """What that is computed from."""
-        return set().union(*(self._graph.cone(write.values) - write.variables for write in self._stores))
+        return set().union(*(cone for _, cone in self._stores))
 
     def _through_a_variable(self, write: Write, blocks: tuple[Block, ...]) -> Cause:
-        paths = ", ".join(sorted(self._graph.facts(variable)["path"] for variable in write.variables))
+        paths = ", ".join(sorted(str(self._graph.facts(variable).path) for variable in write.variables))
         block = Block(write.op_type, "no-gradient", write.layer, write.source)
         message = f"its values are written into variable {paths}: the loss reads them there, without a gradient"
         fix = "use the values themselves in the loss, or make it trainable=False if it is not to learn"
@@ -208,7 +224,7 @@ class Causes:
     def _is_read(self, node: str) -> bool:
         """Whether an op takes a variable for more than to write to it, be it inside a function."""
         for consumer in self._graph.consumers(node):
-            op_type = str(self._graph.facts(consumer)["op_type"])
+            op_type = self._graph.facts(consumer).op_type
             if self._is_read(consumer) if op_type == "Placeholder" else not op_type.startswith(WRITES):
                 return True
         return False
@@ -218,13 +234,13 @@ class Causes:
         stopped = self._from_outputs.first_block(node) if self._from_outputs.reaches(node) else None
         if stopped is not None:
             block, chain = stopped
-            return _stopped_before_output(block, self._graph.facts(chain[0])["output"])
+            return _stopped_before_output(block, self._graph.named_outputs()[chain[0]])
         end = self._furthest(node)
         facts = self._graph.facts(end)
         return Cause(
             kind="dead-end",
-            layer=facts["layer"],
-            source=facts["source"],
+            layer=facts.layer,
+            source=facts.source,
             message="what is computed from it reaches no loss term and no output of the model",
             fix="use the result in the loss, freeze the layer, or remove it",
         )
@@ -235,16 +251,16 @@ class Causes:
         while waiting:
             for consumer in self._graph.consumers(waiting.pop(0)):
                 facts = self._graph.facts(consumer)
-                if consumer not in seen and facts["kind"] == "op" and not facts["is_hub"]:
+                if consumer not in seen and facts.kind == "op" and not facts.is_hub:
                     seen.add(consumer)
                     waiting.append(consumer)
-                    last = last if facts["op_type"] in _HANDED_ON else consumer
+                    last = last if facts.op_type in _HANDED_ON else consumer
         return last
 
 
 def nodes_of_outputs(graph: GradientGraph, outputs: Collection[str]) -> list[str]:
     """The tensors that are the outputs of these names."""
-    return [node for node in graph.named_outputs() if graph.facts(node)["output"] in outputs]
+    return [node for node, name in graph.named_outputs().items() if name in outputs]
 
 
 def unused_outputs(graph: GradientGraph, outputs: tuple[str, ...], blocks: tuple[Block, ...]) -> Cause:
@@ -257,8 +273,8 @@ def unused_outputs(graph: GradientGraph, outputs: tuple[str, ...], blocks: tuple
     return Cause(
         kind="dead-end",
         outputs=outputs,
-        layer=facts["layer"],
-        source=facts["source"],
+        layer=facts.layer,
+        source=facts.source,
         message=message,
         fix=f"give {'it a target' if not plural else 'them targets'}, freeze the layers, or drop the output{plural}",
         blocks=blocks,

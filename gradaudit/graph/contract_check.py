@@ -121,7 +121,7 @@ class ContractCheck:
         chain: tuple[str, ...],
         source: Source | None = None,
     ) -> Breach:
-        lines = (self._graph.facts(node)["source"] for node in chain)
+        lines = (self._graph.facts(node).source for node in chain)
         line = source or next((line for line in lines if line is not None), None)
         return Breach(contract, tuple(paths), message, chain, self._way(chain), line)
 
@@ -141,7 +141,7 @@ class ContractCheck:
         places: list[str] = []
         for node in chain:
             facts = self._graph.facts(node)
-            place = facts.get("path") or facts["layer"] or (facts.get("label") if facts["kind"] == "term" else None)
+            place = facts.path or facts.layer or (facts.label if facts.kind == "term" else None)
             if place and place not in places[-1:]:
                 places.append(place)
         return tuple(places)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import networkx
+import numpy as np
 
+from gradaudit.graph.adjacency import Adjacency, Flags, Rows
+from gradaudit.graph.chains import Chains
 from gradaudit.graph.parts import WHOLE, Part, Selection
-from gradaudit.graph.verdicts import Block, Source
+from gradaudit.graph.reach import Reach
+from gradaudit.graph.verdicts import Block, Source, Status, TermKind
 
 Flow = Literal["passes", "zero", "opaque", "blocked"]
 
@@ -24,6 +27,9 @@ PASSES_OR_OPAQUE: frozenset[Flow] = frozenset({"passes", "opaque"})
 ANY_FLOW: frozenset[Flow] = frozenset(_BEST_FIRST)
 ARRIVES: frozenset[Flow] = ANY_FLOW - {"blocked"}
 """Along these, and where it hands back zeros, TensorFlow goes on."""
+
+_EDGES: tuple[tuple[Flow, bool], ...] = tuple((flow, zeros) for flow in _BEST_FIRST for zeros in (True, False))
+"""The flow of an edge by its kind, and whether it is there for zeros alone, which are better than nothing."""
 
 WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
 """What the types of ops begin with that write to a variable."""
@@ -49,9 +55,6 @@ class Window:
 
 Selections = Callable[[str, str], "Iterable[Selection]"]
 
-_MOST_PARTS = 32
-"""A tensor of which more parts than this are of interest counts as a whole."""
-
 
 @dataclass(frozen=True)
 class Write:
@@ -65,139 +68,179 @@ class Write:
     source: Source | None
 
 
+@dataclass(slots=True)
+class Facts:
+    """What is known of a node.
+
+    Of a tensor that an op makes: `model` is the outermost layer that was called; `carries` says whether its type can
+    carry a gradient; `is_data` that it brings values in that are no weights; `is_hub` that this is no tensor, but a
+    call as a whole, through which zeros are handed back; `narrows` that the op reads but a part of something; `tapes`
+    are the names of the tapes that recorded the op, None where any tape counts as having recorded it, and `graph` the
+    name of the graph in which it stands; `output` is its name as an output of the model, and `is_known` says that its
+    value is, whatever the inputs and weights are.
+
+    Of a variable its `path`, `is_data` where it holds data, such as a replay buffer, and `status` once it is judged. Of
+    a loss or a term its `label`, of a term also its `term_kind` and its `weight`, None if that is not static.
+    """
+
+    kind: Literal["op", "variable", "objective", "term"]
+    op_type: str = ""
+    layer: str | None = None
+    source: Source | None = None
+    tapes: frozenset[str] | None = None
+    carries: bool = True
+    is_data: bool = False
+    is_hub: bool = False
+    narrows: bool = False
+    model: str | None = None
+    scope: str = ""
+    graph: str = ""
+    output: str | None = None
+    is_known: bool = False
+    path: str | None = None
+    status: Status | None = None
+    label: str | None = None
+    term_kind: TermKind | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a walk begins: nodes and their bits, the flows of the edges it follows, and nodes it does not enter."""
+
+    roots: Mapping[str, int]
+    flows: frozenset[Flow] = PASSES
+    barred: Collection[str] = ()
+
+
 class GradientGraph:
     """Tensors of a traced step as nodes, edges from consumer to producer.
 
-    Every edge carries `flow`: "passes" if a gradient goes from consumer to producer, "zero" if a gradient of zeros
+    Every edge carries a flow: "passes" if a gradient goes from consumer to producer, "zero" if a gradient of zeros
     does, "blocked" if none does, "opaque" if the consumer's op has no registered gradient. An edge with `zeros` is no
     path; along it TensorFlow hands back zeros all the same, as a call does for everything that its function captures.
     Along an edge that is made up a custom gradient returns one of its own, also where zeros arrive.
-    Every node carries `tapes`, the names of the tapes that recorded its op, or None where any tape counts as having
-    recorded it, and `graph`, the name of the graph in which it stands.
 
     `selections` tells which part of a producer is behind a part of a consumer: one selection for each time that it is
     read. It is asked where only a part is of interest, or where the consumer `narrows`: a slice reads a part.
     """
 
     def __init__(self, selections: Selections | None = None) -> None:
-        self.network = networkx.DiGraph()
         self._selections = selections
+        self._names: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._facts: list[Facts] = []
         self._counts: dict[str, int] = {}
+        self._edges = (array("q"), array("q"), array("b"))
+        """Consumers, producers and kinds, as often as edges were made."""
+        self._tapes: _Column[frozenset[str] | None] = _Column()
+        self._graphs: _Column[str] = _Column()
         self._made_up: list[tuple[str, str]] = []
-        self._outputs: dict[str, None] = {}
+        self._outputs: dict[str, str] = {}
+        self._network: networkx.DiGraph | None = None
+        self._adjacency: Adjacency | None = None
+        self._inside: dict[Window, Flags] = {}
         self.writes: list[Write] = []
 
-    def add_op(
-        self,
-        op_type: str,
-        *,
-        scope: str,
-        layer: str | None,
-        source: Source | None,
-        tapes: frozenset[str] | None,
-        carries: bool,
-        graph: str = "",
-        model: str | None = None,
-        is_data: bool = False,
-        is_hub: bool = False,
-        narrows: bool = False,
-    ) -> str:
-        """Add a tensor that an op makes, and return its id, which comes from layer or scope and the op's type.
+    def __len__(self) -> int:
+        return len(self._names)
 
-        `model` is the outermost layer that was called; `carries` says whether its type can carry a gradient; `is_data`
-        that it brings values in that are no weights;
-        `is_hub` that this is no tensor, but a call as a whole, through which zeros are handed back; `narrows` that the
-        op reads but a part of something.
-        """
-        place = layer or scope
-        node = self._unique(f"{place}/{op_type}" if place else op_type)
-        self.network.add_node(
-            node,
-            kind="op",
-            op_type=op_type,
-            layer=layer,
-            model=model,
-            source=source,
-            scope=scope,
-            tapes=tapes,
-            graph=graph,
-            carries=carries,
-            is_data=is_data,
-            is_hub=is_hub,
-            narrows=narrows,
-        )
-        return node
+    def add_op(self, op_type: str, **facts: Any) -> str:
+        """Add a tensor that an op makes, with its `Facts`; returns its id, of layer or scope and the op's type."""
+        known = Facts("op", op_type, **facts)
+        place = known.layer or known.scope
+        return self._add(f"{place}/{op_type}" if place else op_type, known)
 
     def add_variable(self, path: str, *, is_data: bool = False) -> str:
-        """Add a variable and return its id. `is_data` says that it holds data, such as a replay buffer."""
-        node = self._unique(f"variable:{path}")
-        self.network.add_node(
-            node,
-            kind="variable",
-            op_type=None,
-            layer=path.rpartition("/")[0] or None,
-            source=None,
-            path=path,
-            tapes=None,
-            carries=True,
-            is_data=is_data,
-            is_hub=False,
-            narrows=False,
-        )
-        return node
+        """Add a variable and return its id."""
+        layer = path.rpartition("/")[0] or None
+        return self._add(f"variable:{path}", Facts("variable", layer=layer, path=path, is_data=is_data))
 
     def add_objective(self, name: str, source: Source | None) -> str:
         """Add a differentiated loss and return its id."""
-        return self._add_loss_node("objective", name, source)
+        return self._add(f"objective:{name}", Facts("objective", source=source, label=name))
 
     def add_term(
-        self, objective: str, name: str, source: Source | None, tensors: Mapping[str, float | None], **facts: Any
+        self,
+        objective: str,
+        name: str,
+        source: Source | None,
+        tensors: Mapping[str, float | None],
+        *,
+        term_kind: TermKind = "task",
+        weight: float | None = None,
     ) -> str:
         """Add a term of a loss, the sum of `tensors` times their weights (None if not static), and return its id."""
-        node = self._add_loss_node("term", f"{objective.partition(':')[2]}/{name}", source, label=name, **facts)
+        facts = Facts("term", source=source, label=name, term_kind=term_kind, weight=weight)
+        node = self._add(f"term:{objective.partition(':')[2]}/{name}", facts)
         self.connect(objective, node, "passes")
-        for tensor, weight in tensors.items():
-            self.connect(node, tensor, "zero" if weight == 0 else "passes")
+        for tensor, factor in tensors.items():
+            self.connect(node, tensor, "zero" if factor == 0 else "passes")
         return node
 
     def connect(self, consumer: str, producer: str, flow: Flow, *, zeros: bool = False, made_up: bool = False) -> None:
-        """Add an edge; of two between the same nodes the better one stays."""
+        """Add an edge; of several between the same nodes the best counts."""
         if made_up:
             self._made_up.append((consumer, producer))
-        known = self.network.get_edge_data(consumer, producer)
-        if known is not None:
-            # Zeros for lack of a path are better than nothing.
-            of_both = [(flow, zeros), (known["flow"], known["zeros"])]
-            flow, zeros = min(of_both, key=lambda edge: (_BEST_FIRST.index(edge[0]), not edge[1]))
-        self.network.add_edge(consumer, producer, flow=flow, zeros=zeros)
+        consumers, producers, kinds = self._edges
+        consumers.append(self._numbers[consumer])
+        producers.append(self._numbers[producer])
+        kinds.append(_EDGES.index((flow, zeros)))
+        self._forget()
 
     def name_output(self, node: str, name: str) -> None:
         """Mark a tensor as a named output of the model."""
-        self.network.nodes[node].setdefault("output", name)
-        self._outputs[node] = None
+        self.facts(node).output = self._outputs.setdefault(node, name)
 
-    def facts(self, node: str) -> dict[str, Any]:
-        """The attributes of a node."""
-        attributes: dict[str, Any] = self.network.nodes[node]
-        return attributes
+    def facts(self, node: str) -> Facts:
+        """What is known of a node."""
+        return self._facts[self._numbers[node]]
 
     def nodes_of_kind(self, kind: str) -> Iterator[str]:
         """The nodes of a kind, in the order in which they were added."""
-        return (node for node, facts in self.network.nodes.items() if facts["kind"] == kind)
+        return (node for node, facts in zip(self._names, self._facts, strict=True) if facts.kind == kind)
 
-    def named_outputs(self) -> list[str]:
-        """The tensors that are named outputs of the model, in the order in which they were named."""
-        return list(self._outputs)
+    def named_outputs(self) -> Mapping[str, str]:
+        """The names of the tensors that are outputs of the model, in the order in which they were named."""
+        return self._outputs
 
-    def producers(self, node: str) -> Iterable[str]:
+    def opaque_consumers(self) -> list[str]:
+        """What ops without a registered gradient make of what could carry one, in the order of the edges."""
+        edges = self.adjacency
+        opaque = np.flatnonzero(np.array([flow == "opaque" for flow, _ in _EDGES])[edges.kinds])
+        return [self._names[number] for number in dict.fromkeys(edges.consumers[opaque].tolist())]
+
+    def network(self) -> networkx.DiGraph:
+        """The whole graph for networkx: the nodes with their facts, the edges with `flow` and `zeros`."""
+        if self._network is not None:
+            return self._network
+        network = self._network = networkx.DiGraph()
+        network.add_nodes_from((node, _attributes(facts)) for node, facts in zip(self._names, self._facts, strict=True))
+        edges = self.adjacency
+        triples = zip(edges.consumers.tolist(), edges.producers.tolist(), edges.kinds.tolist(), strict=True)
+        network.add_edges_from(
+            (self._names[consumer], self._names[producer], {"flow": _EDGES[kind][0], "zeros": _EDGES[kind][1]})
+            for consumer, producer, kind in triples
+        )
+        return network
+
+    def for_reports(self) -> GradientGraph:
+        """The graph as it stands, which keeps nothing else of the trace alive, and knows of no parts of tensors."""
+        apart = copy(self)
+        apart._selections = None
+        return apart
+
+    def sources(self) -> set[Source]:
+        """The lines of which ops are."""
+        return {facts.source for facts in self._facts if facts.source is not None}
+
+    def producers(self, node: str) -> list[str]:
         """What a tensor is directly computed from."""
-        producers: Iterable[str] = self.network.adj[node]
-        return producers
+        return self._neighbours(self.adjacency.producers_of, node)
 
-    def consumers(self, node: str) -> Iterable[str]:
+    def consumers(self, node: str) -> list[str]:
         """What is directly computed from a tensor."""
-        consumers: Iterable[str] = self.network.pred[node]
-        return consumers
+        return self._neighbours(self.adjacency.consumers_of, node)
 
     def reach(
         self,
@@ -205,45 +248,45 @@ class GradientGraph:
         *,
         window: Window,
         flows: frozenset[Flow] = PASSES,
-        with_zeros: bool = False,
-        by_element: bool = True,
         barred: Collection[str] = (),
     ) -> dict[str, int]:
-        """From which roots each node is reached, as the union of the roots' bits.
+        """From which roots a gradient reaches each node, as the union of the roots' bits.
 
-        One pass serves all roots and all variables; loops are followed until nothing changes.
+        One pass serves all roots and all variables; loops are followed until nothing changes. A walk stops where none
+        of the elements that count is made from the producer, as at a stack of which only another slice is read.
 
         Args:
             roots: nodes and their bits.
             window: which ops count.
             flows: the flows of the edges that are followed.
-            with_zeros: follow also the edges along which TensorFlow hands back zeros for lack of a path.
-            by_element: stop where none of the elements that count is made from the producer, as at a stack of which
-                only another slice is read. TensorFlow does not: it hands back zeros there.
             barred: nodes that are not entered.
         """
-        reached: dict[str, dict[Part, int]] = {root: {WHOLE: bit} for root, bit in roots.items()}
-        waiting = deque(roots)
-        queued = set(roots)
-        while waiting:
-            node = waiting.popleft()
-            queued.discard(node)
-            if not self.is_in(window, node):
-                continue
-            parts = list(reached[node].items())
-            for producer, edge in self.network.adj[node].items():
-                if producer in barred:
-                    continue
-                if edge["flow"] in flows and not edge["zeros"]:
-                    behind = self._behind(node, producer, parts) if by_element else parts
-                elif with_zeros and edge["zeros"]:
-                    behind = parts
-                else:
-                    continue
-                if _entered(reached.setdefault(producer, {}), behind) and producer not in queued:
-                    queued.add(producer)
-                    waiting.append(producer)
-        return {node: mask for node, parts in reached.items() if (mask := _union(parts))}
+        return self.reach_each([Start(roots, flows, barred)], window=window)[0]
+
+    def reach_each(self, starts: Sequence[Start], *, window: Window) -> list[dict[str, int]]:
+        """What `reach` finds from each of several starts, in one pass."""
+        return Reach(self, starts, window).found()
+
+    def arrivals(
+        self, roots: Iterable[str], *, window: Window, flows: frozenset[Flow] = ARRIVES, barred: Collection[str] = ()
+    ) -> dict[str, None]:
+        """Where TensorFlow gets from the roots, which goes by whole ops, and hands back zeros for lack of a path.
+
+        Args:
+            roots: nodes.
+            window: which ops count.
+            flows: the flows of the edges that are followed, beside those along which zeros are handed back.
+            barred: nodes that are not entered.
+        """
+        entered = np.ones(len(self), bool)
+        entered[[self._numbers[node] for node in barred]] = False
+        found = self.adjacency.search(
+            [self._numbers[root] for root in roots],
+            [flow in flows or zeros for flow, zeros in _EDGES],
+            left=self.inside(window),
+            entered=entered,
+        )
+        return dict.fromkeys(self._names[number] for number in found)
 
     def made_up_behind(self, arriving: Collection[str], window: Window) -> list[str]:
         """What gets a gradient that is made up, given where anything arrives, be it zeros."""
@@ -253,12 +296,12 @@ class GradientGraph:
 
     def behind(self, consumer: str, producer: str, part: Part) -> Part | None:
         """A part of a producer behind a part of a consumer; None if there is none."""
-        parts = self._behind(consumer, producer, [(part, 1)])
+        parts = self.parts_behind(consumer, producer, [(part, 1)])
         return min((behind for behind, _ in parts), key=len) if parts else None
 
-    def _behind(self, consumer: str, producer: str, parts: list[tuple[Part, int]]) -> list[tuple[Part, int]]:
-        """The parts of a producer behind some parts of a consumer."""
-        if self._selections is None or not self.facts(consumer)["narrows"] and len(parts) == 1 and parts[0][0] == WHOLE:
+    def parts_behind(self, consumer: str, producer: str, parts: list[tuple[Part, int]]) -> list[tuple[Part, int]]:
+        """The parts of a producer behind some parts of a consumer, each with its bits."""
+        if self._selections is None or not self.facts(consumer).narrows and len(parts) == 1 and parts[0][0] == WHOLE:
             return [(WHOLE, mask) for _, mask in parts]
         return [
             (behind, mask)
@@ -267,207 +310,188 @@ class GradientGraph:
             if (behind := selection(part)) is not None
         ]
 
-    def cone(self, roots: Iterable[str], *, but_not_behind: Collection[str] = ()) -> set[str]:
+    def cone(self, roots: Iterable[str], *, but_not_behind: Collection[str] = ()) -> Iterator[str]:
         """Everything that the roots are computed from, in whatever way, but for what is behind ops of these types."""
-        seen = set(roots)
-        waiting = list(seen)
+        rows = self.adjacency.producers_of
+        waiting = list(dict.fromkeys(self._numbers[root] for root in roots))
+        seen = set(waiting)
         while waiting:
-            node = waiting.pop()
-            for producer in self.network.adj[node] if self.facts(node)["op_type"] not in but_not_behind else ():
-                if producer not in seen and not self.facts(producer)["is_hub"]:
+            number = waiting.pop()
+            yield self._names[number]
+            if self._facts[number].op_type in but_not_behind:
+                continue
+            for producer in rows.ends[rows.starts[number] : rows.starts[number + 1]]:
+                if producer not in seen and not self._facts[producer].is_hub:
                     seen.add(producer)
                     waiting.append(producer)
-        return seen
 
     def dependents(self, nodes: Iterable[str], *, flows: frozenset[Flow] = ANY_FLOW) -> set[str]:
         """Everything that is computed from the nodes, along edges of these flows."""
-        seen = set(nodes)
-        waiting = list(seen)
+        found = self.adjacency.search(
+            [self._numbers[node] for node in nodes],
+            self.kinds_of(flows, with_zeros=True),
+            towards_consumers=True,
+        )
+        return {self._names[number] for number in found}
+
+    def made_from(self, nodes: Iterable[str], *, around: Collection[str] = ()) -> set[str]:
+        """The nodes, and every tensor that is computed from them, in whatever way; what is `around` is not entered."""
+        rows = self.adjacency.consumers_of
+        waiting = [self._numbers[node] for node in nodes]
+        seen = set(waiting)
         while waiting:
-            for consumer, edge in self.network.pred[waiting.pop()].items():
-                if consumer not in seen and edge["flow"] in flows:
+            number = waiting.pop()
+            for consumer in rows.ends[rows.starts[number] : rows.starts[number + 1]]:
+                if (
+                    consumer not in seen
+                    and not self._facts[consumer].is_hub
+                    and not (around and self._names[consumer] in around)
+                ):
                     seen.add(consumer)
                     waiting.append(consumer)
-        return seen
+        return {self._names[number] for number in seen}
 
-    def origins(self, nodes: Mapping[str, int], *, around: Collection[str]) -> dict[str, int]:
-        """From which of the nodes each tensor is computed, in whatever way, as the union of their bits.
-
-        What is `around` is not entered.
-        """
-        masks = dict(nodes)
-        waiting = deque(nodes)
-        queued = set(nodes)
-        while waiting:
-            node = waiting.popleft()
-            queued.discard(node)
-            for consumer in self.network.pred[node]:
-                before = masks.get(consumer, 0)
-                if consumer not in around and not self.facts(consumer)["is_hub"] and before | masks[node] != before:
-                    masks[consumer] = before | masks[node]
-                    if consumer not in queued:
-                        queued.add(consumer)
-                        waiting.append(consumer)
-        return masks
+    def flow(self, consumer: str, producer: str) -> Flow:
+        """The flow of the edge between two nodes."""
+        return _EDGES[self._kind(consumer, producer)][0]
 
     def passes(self, consumer: str, producer: str) -> bool:
         """Whether the edge between two nodes passes a gradient."""
-        return bool(self.network.edges[consumer, producer]["flow"] == "passes")
+        return self.flow(consumer, producer) == "passes"
 
     def turns_to_zero(self, consumer: str, producer: str) -> bool:
         """Whether the edge between two nodes passes a gradient of zeros."""
-        edge = self.network.edges[consumer, producer]
-        return bool(edge["flow"] == "zero" and not edge["zeros"])
+        return self._kind(consumer, producer) == _EDGES.index(("zero", False))
 
     def is_known(self, node: str) -> bool:
         """Whether the value of a tensor is known, whatever the inputs and weights are."""
-        return bool(self.facts(node).get("is_known", False))
+        return self.facts(node).is_known
+
+    def kinds_of(self, flows: Collection[Flow], *, with_zeros: bool = False) -> list[bool]:
+        """By the kind of an edge in `adjacency`, whether it is of these flows; those of zeros alone are no path."""
+        return [flow in flows and (with_zeros or not zeros) for flow, zeros in _EDGES]
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
-        if node in window.constants or node in window.outside or node in window.unwatched:
-            return False
-        facts = self.network.nodes[node]
-        if facts["tapes"] is None or window.tape is None or window.tape in facts["tapes"]:
-            return True
-        return facts["graph"] not in window.graphs
+        return bool(self.inside(window)[self._numbers[node]])
 
     def chains(self, roots: Iterable[str], *, window: Window, flows: frozenset[Flow] = ANY_FLOW) -> Chains:
         """The ways from the roots along edges of these flows: those with the fewest blocks, and of these the shortest.
 
         With fewer than all flows, a way does not leave the window either.
         """
-        best: dict[str, tuple[int, int]] = dict.fromkeys(roots, (0, 0))
-        previous: dict[str, str] = {}
-        waiting = [(0, 0, order, root) for order, root in enumerate(best)]
-        order = len(waiting)
-        while waiting:
-            blocks, length, _, node = heapq.heappop(waiting)
-            if (blocks, length) > best[node]:
-                continue
-            for producer, edge in self.network.adj[node].items():
-                if self.facts(producer)["is_hub"] or edge["flow"] not in flows:
-                    continue
-                if flows != ANY_FLOW and not self.is_in(window, node):
-                    continue
-                cost = (blocks + self._is_break(node, edge["flow"], window), length + 1)
-                if producer not in best or cost < best[producer]:
-                    best[producer] = cost
-                    previous[producer] = node
-                    order += 1
-                    heapq.heappush(waiting, (*cost, order, producer))
-        return Chains(self, window, previous, best)
-
-    def _is_break(self, consumer: str, flow: Flow, window: Window) -> bool:
-        """Whether a gradient that got as far as `consumer` ends there."""
-        return bool(self.facts(consumer)["carries"]) and (flow != "passes" or not self.is_in(window, consumer))
+        return Chains(self, list(roots), window, flows)
 
     def block_between(self, consumer: str, producer: str, window: Window) -> Block | None:
         """What ends a gradient between two nodes; None if it passes."""
-        flow: Flow = self.network.edges[consumer, producer]["flow"]
-        if not self._is_break(consumer, flow, window):
-            return None
+        flow = self.flow(consumer, producer)
         facts = self.facts(consumer)
-        if facts["kind"] == "term":
-            return Block("Mul", "zero", None, facts["source"])
+        is_break = facts.carries and (flow != "passes" or not self.is_in(window, consumer))
+        if not is_break:
+            return None
+        if facts.kind == "term":
+            return Block("Mul", "zero", None, facts.source)
         if consumer in window.outside:
-            return Block(facts["op_type"], "outside-function", facts["layer"], facts["source"])
+            return Block(facts.op_type, "outside-function", facts.layer, facts.source)
         if consumer in window.unwatched:
-            return Block("ReadVariableOp", "unwatched", facts["layer"], facts["source"])
+            return Block("ReadVariableOp", "unwatched", facts.layer, facts.source)
         if flow == "passes" and consumer not in window.constants:
-            return Block(facts["op_type"], "outside-tape", facts["layer"], facts["source"])
+            return Block(facts.op_type, "outside-tape", facts.layer, facts.source)
         reason: Literal["zero", "opaque", "no-gradient"] = flow if flow in ("zero", "opaque") else "no-gradient"
-        return Block(facts["op_type"], reason, facts["layer"], facts["source"])
+        return Block(facts.op_type, reason, facts.layer, facts.source)
 
-    def _add_loss_node(self, kind: str, name: str, source: Source | None, **facts: Any) -> str:
-        node = self._unique(f"{kind}:{name}")
-        self.network.add_node(
-            node,
-            kind=kind,
-            op_type=None,
-            layer=None,
-            source=source,
-            tapes=None,
-            carries=True,
-            is_data=False,
-            is_hub=False,
-            narrows=False,
-            **{"label": name, **facts},
-        )
+    @property
+    def adjacency(self) -> Adjacency:
+        """The edges between the numbers of nodes, which count from 0 in the order in which the nodes were added."""
+        if self._adjacency is None:
+            self._adjacency = Adjacency(len(self), *self._edges)
+        return self._adjacency
+
+    def inside(self, window: Window) -> Flags:
+        """By the number of a node whether its op counts in a window."""
+        if window not in self._inside:
+            self._inside[window] = self._counting(window)
+        return self._inside[window]
+
+    def number(self, node: str) -> int:
+        """The number of a node."""
+        return self._numbers[node]
+
+    def name(self, number: int) -> str:
+        """The node with a number."""
+        return self._names[number]
+
+    def facts_of(self, number: int) -> Facts:
+        """What is known of the node with a number."""
+        return self._facts[number]
+
+    def _counting(self, window: Window) -> Flags:
+        inside = np.ones(len(self), bool)
+        if window.tape is not None:
+            is_recorded = self._tapes.where(lambda tapes: tapes is None or window.tape in tapes)
+            inside = is_recorded | ~self._graphs.where(lambda graph: graph in window.graphs)
+        apart = window.constants | window.outside | window.unwatched
+        inside[[self._numbers[node] for node in apart]] = False
+        return inside
+
+    def _add(self, wanted: str, facts: Facts) -> str:
+        count = self._counts[wanted] = self._counts.get(wanted, 0) + 1
+        node = wanted if count == 1 else f"{wanted}#{count}"
+        self._numbers[node] = len(self._names)
+        self._names.append(node)
+        self._facts.append(facts)
+        self._tapes.append(facts.tapes)
+        self._graphs.append(facts.graph)
+        self._forget()
         return node
 
-    def _unique(self, wanted: str) -> str:
-        count = self._counts[wanted] = self._counts.get(wanted, 0) + 1
-        return wanted if count == 1 else f"{wanted}#{count}"
+    def _forget(self) -> None:
+        """The graph has grown: what was found of it as it was is of no use."""
+        self._network = self._adjacency = None
+        self._inside.clear()
+
+    def _neighbours(self, rows: Rows, node: str) -> list[str]:
+        number = self._numbers[node]
+        return [self._names[end] for end in rows.ends[rows.starts[number] : rows.starts[number + 1]]]
+
+    def _kind(self, consumer: str, producer: str) -> int:
+        return self.adjacency.kind(self._numbers[consumer], self._numbers[producer])
 
 
-def _entered(reached: dict[Part, int], parts: Iterable[tuple[Part, int]]) -> bool:
-    """Add parts to those of a tensor that are reached already; returns whether any is new."""
-    is_new = False
-    for part, mask in parts:
-        mask &= ~reached.get(WHOLE, 0)
-        before = reached.get(part, 0)
-        if before | mask != before:
-            reached[part] = before | mask
-            is_new = True
-    if len(reached) > _MOST_PARTS:
-        union = _union(reached)
-        reached.clear()
-        reached[WHOLE] = union
-    return is_new
+_Value = TypeVar("_Value")
 
 
-def _union(parts: Mapping[Part, int]) -> int:
-    union = 0
-    for mask in parts.values():
-        union |= mask
-    return union
+class _Column(Generic[_Value]):
+    """One of few values for each node."""
+
+    def __init__(self) -> None:
+        self._values: dict[_Value, int] = {}
+        self._of_nodes = array("q")
+
+    def append(self, value: _Value) -> None:
+        self._of_nodes.append(self._values.setdefault(value, len(self._values)))
+
+    def where(self, holds: Callable[[_Value], bool]) -> Flags:
+        """By node, whether something holds of its value."""
+        return np.array([holds(value) for value in self._values], bool)[np.array(self._of_nodes, np.int64)]
 
 
-@dataclass(frozen=True)
-class Chains:
-    """Best ways from some roots to each node, as found by `GradientGraph.chains`."""
+_EVERY = ("carries", "is_data", "is_hub", "narrows")
+_LOSS = ("kind", "op_type", "layer", "source", "tapes", *_EVERY, "label")
+_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "op": ("kind", "op_type", "layer", "model", "source", "scope", "tapes", "graph", *_EVERY),
+    "variable": ("kind", "op_type", "layer", "source", "path", "tapes", *_EVERY),
+    "objective": _LOSS,
+    "term": (*_LOSS, "term_kind", "weight"),
+}
+"""What networkx is told of the nodes of each kind."""
 
-    graph: GradientGraph
-    window: Window
-    previous: Mapping[str, str]
-    costs: Mapping[str, tuple[int, int]]
 
-    def reaches(self, node: str) -> bool:
-        """Whether there is any way at all, broken or not."""
-        return node in self.costs
-
-    def to(self, node: str) -> tuple[str, ...]:
-        """The nodes on the best way from a root to `node`, ends included."""
-        chain = [node]
-        while chain[-1] in self.previous:
-            chain.append(self.previous[chain[-1]])
-        return tuple(reversed(chain))
-
-    def first_block(self, node: str) -> tuple[Block, tuple[str, ...]] | None:
-        """The first place where the best way to `node` is broken, and the way from the root to there.
-
-        Where a float is made from an integer or a boolean, the op that a person would blame lies further on: the one
-        that made the integer from a float.
-        """
-        chain = self.to(node)
-        part: Part = WHOLE
-        for position, (consumer, producer) in enumerate(pairwise(chain)):
-            block = self.graph.block_between(consumer, producer, self.window)
-            if block is None and self.graph.facts(consumer)["carries"]:
-                behind = self.graph.behind(consumer, producer, part)
-                if behind is None:
-                    facts = self.graph.facts(consumer)
-                    return Block(facts["op_type"], "unread-element", facts["layer"], facts["source"]), chain[
-                        : position + 2
-                    ]
-                part = behind
-                continue
-            end = position + 1
-            while not self.graph.facts(chain[end])["carries"] and end + 1 < len(chain):
-                end += 1
-            if block is None or end > position + 1:
-                facts = self.graph.facts(chain[end - 1])
-                block = Block(facts["op_type"], "no-gradient", facts["layer"], facts["source"])
-            return block, chain[: end + 1]
-        return None
+def _attributes(facts: Facts) -> dict[str, Any]:
+    """The facts of a node as networkx has them."""
+    found = {name: getattr(facts, name) for name in ("is_known", "output", "status")}
+    return {
+        **{name: getattr(facts, name) for name in _ATTRIBUTES[facts.kind]},
+        "op_type": facts.op_type or None,
+        **{name: value for name, value in found.items() if value},
+    }

@@ -43,7 +43,7 @@ def group(verdicts: Sequence[Verdict], graph: GradientGraph, rules: Mapping[Stat
     Variables belong together if they share an output in which their values end, or the block that cuts them off.
     Connected and frozen variables need no entry.
     """
-    sources = {graph.facts(node)["output"]: graph.facts(node)["source"] for node in graph.named_outputs()}
+    sources = {name: graph.facts(node).source for node, name in graph.named_outputs().items()}
     groups = []
     for status in STATUSES:
         if status in rules:

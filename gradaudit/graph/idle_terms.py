@@ -62,11 +62,11 @@ def _why(graph: GradientGraph, objective: ObjectiveFacts, term: TermFacts, paths
         return None
     chains = graph.chains([term.node], window=objective.window)
     behind = [node for node in asked if chains.reaches(node)]
-    for node in sorted(behind, key=lambda node: chains.costs[node]):
+    for node in sorted(behind, key=lambda node: chains.cost(node)):
         found = chains.first_block(node)
         if found is not None:
             return _end(found[0])
-    others = [graph.facts(node)["path"] for node in graph.nodes_of_kind("variable") if chains.reaches(node)]
+    others = [str(graph.facts(node).path) for node in graph.nodes_of_kind("variable") if chains.reaches(node)]
     if not others:
         return "it depends on no variable"
     more = f" and {len(others) - _SHOWN_VARIABLES} more" if len(others) > _SHOWN_VARIABLES else ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradaudit.graph.causes import Causes, not_watched
-from gradaudit.graph.gradient_graph import ARRIVES, PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Window
+from gradaudit.graph.gradient_graph import PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Start, Window
 from gradaudit.graph.verdicts import Cause, Objective, Source, Status, TapeAnswer, Term, TermKind, Verdict
 from gradaudit.graph.zero_causes import ZeroCauses
 
@@ -179,23 +179,27 @@ class _Walk:
         bits = {term.node: 1 << position for position, term in enumerate(objective.terms)}
         participation = {term.node: bits[term.node] for term in objective.terms if term.kind == "participation"}
         others = {node: bit for node, bit in bits.items() if node not in participation}
-        targets = dict.fromkeys(objective.targets, 1)
-        taped = graph.reach(targets, window=window, flows=ARRIVES, with_zeros=True, by_element=False)
+        taped = graph.arrivals(objective.targets, window=window)
         # Whichever term a gradient that is made up arrives with, it counts for all of them.
         made_up = dict.fromkeys(graph.made_up_behind(taped, window), sum((others or bits).values()))
         others |= {node: mask for node, mask in made_up.items() if node not in objective.barred}
         bits |= made_up
-        self.passing = graph.reach(others, window=window, barred=objective.barred)
         without = objective.barred | _captured_for(graph, objective.barred)
-        self._anyway = graph.reach(
-            others, window=window, flows=ARRIVES, with_zeros=True, by_element=False, barred=without
-        )
-        for node, mask in graph.reach(participation, window=window).items():
+        self._anyway = graph.arrivals(others, window=window, barred=without)
+        starts = [
+            Start(others, barred=objective.barred),
+            Start(participation),
+            Start(bits, PASSES_OR_ZERO),
+            Start(bits, PASSES_OR_OPAQUE),
+        ]
+        self.passing, of_participation, zero, opaque = graph.reach_each(starts, window=window)
+        for node, mask in of_participation.items():
             self.passing[node] = self.passing.get(node, 0) | mask
-        self._reached: Mapping[str, Mapping[str, int]] = {
+        self._zero = zero
+        self._reached: Mapping[str, Collection[str]] = {
             "passes": self.passing,
-            "zero": graph.reach(bits, window=window, flows=PASSES_OR_ZERO),
-            "opaque": graph.reach(bits, window=window, flows=PASSES_OR_OPAQUE),
+            "zero": zero,
+            "opaque": opaque,
             "tape": taped,
         }
 
@@ -215,7 +219,7 @@ class _Walk:
     def zeros_of(self, node: str) -> list[TermFacts]:
         """The terms from which only a gradient of zeros reaches a variable."""
         passing = self.terms_of(node)
-        mask = self._reached["zero"].get(node, 0) if node in self.objective.watched else 0
+        mask = self._zero.get(node, 0) if node in self.objective.watched else 0
         terms = [term for position, term in enumerate(self.objective.terms) if mask >> position & 1]
         return [term for term in terms if term not in passing]
 
@@ -239,9 +243,9 @@ def _uses_inside(graph: GradientGraph, node: str) -> set[str]:
     seen = set(waiting)
     while waiting:
         for consumer in graph.consumers(waiting.pop()):
-            if graph.facts(consumer)["is_hub"] or consumer in seen:
+            if graph.facts(consumer).is_hub or consumer in seen:
                 continue
-            if _is_border(graph, consumer) or str(graph.facts(consumer)["op_type"]).endswith(_HANDING_OUT):
+            if _is_border(graph, consumer) or graph.facts(consumer).op_type.endswith(_HANDING_OUT):
                 seen.add(consumer)
                 waiting.append(consumer)
             else:
@@ -250,7 +254,7 @@ def _uses_inside(graph: GradientGraph, node: str) -> set[str]:
 
 
 def _is_border(graph: GradientGraph, node: str) -> bool:
-    return bool(graph.facts(node)["op_type"] == "Placeholder")
+    return graph.facts(node).op_type == "Placeholder"
 
 
 def _no_gradient_of(dtype: str) -> Cause:
@@ -272,9 +276,9 @@ def _reach_of_outputs(graph: GradientGraph) -> dict[str, tuple[str, ...]]:
     bits = {node: 1 << position for position, node in enumerate(outputs)}
     reach = graph.reach(bits, window=Window(None))
     ends = [position for position, node in enumerate(outputs) if reach[node] == bits[node]]
-    names = [graph.facts(node)["output"] for node in outputs]
+    names = list(outputs.values())
     return {
         node: tuple(dict.fromkeys(names[position] for position in ends if mask >> position & 1))
         for node, mask in reach.items()
-        if graph.facts(node)["kind"] == "variable"
+        if graph.facts(node).kind == "variable"
     }

@@ -10,6 +10,7 @@ from typing import Any
 import networkx
 
 from gradaudit.graph.coverage import NOTHING_TO_COVER, Coverage
+from gradaudit.graph.gradient_graph import GradientGraph
 from gradaudit.graph.participation_cost import ParticipationCost
 from gradaudit.graph.participation_measured import Curves, MeasuredParticipation
 from gradaudit.graph.scenarios import ScenarioRow, scenario_rows
@@ -35,7 +36,7 @@ class Audit:
     variables: tuple[Verdict, ...]
     groups: tuple[Group, ...]
     findings: tuple[Finding, ...]
-    graph: networkx.DiGraph = field(repr=False, compare=False)
+    gradients: GradientGraph = field(repr=False, compare=False)
     coverage: Coverage = NOTHING_TO_COVER
     costs: tuple[ParticipationCost, ...] = ()
     """What the participation terms cost, under each optimizer."""
@@ -53,6 +54,11 @@ class Audit:
     weights_allocated: bool = True
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     """Wall time of each phase: build, trace, analyse."""
+
+    @property
+    def graph(self) -> networkx.DiGraph:
+        """The gradient graph for networkx, made when it is first asked for."""
+        return self.gradients.network()
 
     @property
     def name(self) -> str:

@@ -130,8 +130,8 @@ def suggestion(
     """
     losses = [objective for objective in objectives if not objective.is_inner]
     nodes: dict[str, list[str]] = {}
-    for node in graph.named_outputs():
-        nodes.setdefault(graph.facts(node)["output"], []).append(node)
+    for node, name in graph.named_outputs().items():
+        nodes.setdefault(name, []).append(node)
     reached = {name: _reached(graph, losses, roots, lacking) for name, roots in nodes.items()}
     covered = {name: set().union(*by_loss.values()) for name, by_loss in reached.items()}
     coverable = sorted(set().union(*covered.values()))

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gradaudit.graph.gradient_graph import PASSES, PASSES_OR_ZERO, Chains, GradientGraph, Window
+from gradaudit.graph.chains import Chains
+from gradaudit.graph.gradient_graph import PASSES, PASSES_OR_ZERO, GradientGraph, Window
 from gradaudit.graph.verdicts import Block, Cause
 
 _ZEROS = {
@@ -86,13 +87,13 @@ class ZeroCauses:
     def _cause(self, zeros: _Zeros, edge: tuple[str, str], node: str) -> Cause:
         consumer, chain = self._origin(zeros, edge, node)
         facts = self._graph.facts(consumer)
-        if facts["kind"] == "term":
-            message = f"loss term {facts['label']} has weight 0"
+        if facts.kind == "term":
+            message = f"loss term {facts.label} has weight 0"
             fix = "give the term a weight, or leave it out and freeze what it alone trains"
         else:
-            op_type = facts["op_type"]
+            op_type = facts.op_type
             message, fix = _ZEROS.get(op_type, (f"the gradient of {op_type} is zero here", _OTHER_ZERO_FIX))
-        block = Block(facts["op_type"] or "Mul", "zero", facts["layer"], facts["source"])
+        block = Block(facts.op_type or "Mul", "zero", facts.layer, facts.source)
         return Cause.blocked(block, chain, (block,), message, fix)
 
     def _origin(self, zeros: _Zeros, edge: tuple[str, str], node: str) -> tuple[str, tuple[str, ...]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import networkx
 import pytest
 
 from gradaudit.errors import ConfigError
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, Policy, exit_status, failures, parse_fail_on
 from gradaudit.gating import Gate, gated
+from gradaudit.graph.gradient_graph import GradientGraph
 from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import STATUSES, Finding, Severity, Status, Suppression, Verdict
 
@@ -20,7 +20,7 @@ def audit_of(*statuses: Status) -> Audit:
         Verdict(path=f"model/{number}", shape=(1,), dtype="float32", status=status, tape="none")
         for number, status in enumerate(statuses)
     )
-    return Audit("model", None, (), verdicts, (), (), networkx.DiGraph())
+    return Audit("model", None, (), verdicts, (), (), GradientGraph())
 
 
 def test_by_default_a_run_fails_on_whatever_never_learns_and_was_not_silenced_on_purpose():

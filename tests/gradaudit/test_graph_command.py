@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import keras
 import networkx
 import pytest
 
@@ -21,6 +22,12 @@ from tests.gradaudit.conftest import Command
 from tests.gradaudit.test_command_line import COMMAND, on_terminal
 
 HALF_DEAD = ("graph", "toy.py:half_dead")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names() -> None:
+    """Names of layers count on within a process."""
+    keras.utils.clear_session()
 
 
 def half_dead(folder: Path) -> Audit:

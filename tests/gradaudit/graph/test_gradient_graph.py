@@ -119,7 +119,7 @@ def test_zeros_are_handed_back_without_being_a_path() -> None:
     graph.connect(loss, call, "blocked", zeros=True)
     graph.connect(call, variable, "blocked", zeros=True)
     assert variable not in graph.reach({loss: 1}, window=TAPE, flows=ANY_FLOW)
-    assert variable in graph.reach({loss: 1}, window=TAPE, with_zeros=True)
+    assert variable in graph.arrivals([loss], window=TAPE)
     assert not graph.chains([loss], window=TAPE).reaches(variable)
 
 
@@ -149,7 +149,7 @@ def test_of_a_stack_only_what_is_read_is_reached_unless_all_of_it_is_asked_for()
     root = {nodes["loss"]: 1}
     assert nodes["v0"] in graph.reach(root, window=TAPE)
     assert nodes["v1"] not in graph.reach(root, window=TAPE)
-    assert nodes["v1"] in graph.reach(root, window=TAPE, by_element=False)
+    assert nodes["v1"] in graph.arrivals(root, window=TAPE)
 
 
 def test_parts_that_are_read_apart_add_up() -> None:
@@ -189,7 +189,7 @@ def test_all_broken_paths_of_a_variable_are_listed_and_the_best_one_first() -> N
         loss -> Fill -x> iSize -x> b
         loss -> c* -> v1
     """)
-    drawing.graph.facts(drawing.nodes["iSize"])["op_type"] = "Size"
+    drawing.graph.facts(drawing.nodes["iSize"]).op_type = "Size"
     cause = Causes(drawing.graph, [(drawing.nodes["loss"], TAPE, ())]).of(drawing.nodes["v1"], "v1", ())
     assert cause.blocks[0].op_type == "c"
     assert {(block.op_type, block.reason) for block in cause.blocks} == {

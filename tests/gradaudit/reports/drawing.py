@@ -16,6 +16,7 @@ import re
 import networkx
 
 from gradaudit.graph.coverage import coverage
+from gradaudit.graph.gradient_graph import GradientGraph
 from gradaudit.graph.report import Audit, Report
 from gradaudit.graph.verdicts import (
     Cause,
@@ -50,6 +51,17 @@ _RULES: dict[Status, str] = {
     "not-updated": "GA105",
     "opaque": "GA107",
 }
+
+
+class DrawnGraph(GradientGraph):
+    """A gradient graph that is given as networkx has it."""
+
+    def __init__(self, network: networkx.DiGraph | None = None) -> None:
+        super().__init__()
+        self._drawn = networkx.DiGraph() if network is None else network
+
+    def network(self) -> networkx.DiGraph:
+        return self._drawn
 
 
 def drawn_graph(text: str) -> networkx.DiGraph:
@@ -91,7 +103,7 @@ def drawn_audit(
         variables=verdicts,
         groups=tuple(group for group in groups if group.rule),  # what is connected or frozen is no entry
         findings=findings,
-        graph=graph,
+        gradients=DrawnGraph(graph),
         coverage=coverage(objectives, verdicts, {}),
         optimizer="Adam",
         notes=notes,

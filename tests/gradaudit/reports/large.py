@@ -7,6 +7,7 @@ import dataclasses
 import networkx
 
 from gradaudit.graph.report import Audit
+from tests.gradaudit.reports.drawing import DrawnGraph
 from tests.gradaudit.reports.xtts_like import xtts_audit
 
 VARIABLES = 2000
@@ -28,4 +29,4 @@ def large_audit() -> Audit:
             graph.add_edge(tail, node, flow="passes")
             tail = node
         graph.add_edge(tail, head, **facts)
-    return dataclasses.replace(audit, graph=graph)
+    return dataclasses.replace(audit, gradients=DrawnGraph(graph))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Source
 from gradaudit.reports.graph_data import plain_graph, render_graphml, render_node_link
 from gradaudit.reports.inert import is_unseen
-from tests.gradaudit.reports.drawing import drawn_audit
+from tests.gradaudit.reports.drawing import DrawnGraph, drawn_audit
 from tests.gradaudit.reports.hostile import HOSTILE
 from tests.gradaudit.reports.test_op_picture import hostile_audit
 from tests.gradaudit.reports.xtts_like import xtts_audit
@@ -109,7 +110,7 @@ def test_hostile_names_come_back_from_graphml_with_escapes_for_what_xml_cannot_h
 def test_two_names_that_become_one_in_xml_stay_two_nodes():
     audit = drawn_audit("loss > (l) > m/a > m/b > m/c")
     names = {"m/a": "x\x00", "m/b": "x\\x00", "m/c": "x\\x00#2"}
-    object.__setattr__(audit, "graph", networkx.relabel_nodes(audit.graph, names))
+    audit = dataclasses.replace(audit, gradients=DrawnGraph(networkx.relabel_nodes(audit.graph, names)))
     graph = from_graphml(render_graphml(audit))
     assert graph.number_of_nodes() == audit.graph.number_of_nodes()
     assert graph.has_edge("x\\x00#3", "MatMul@m") or graph.has_edge("x\\x00#3", "x\\x00")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -18,7 +19,7 @@ from gradaudit.reports.op_picture import draw_ops
 from gradaudit.reports.op_sketch import OpBox, OpSketch, sketch_ops
 from gradaudit.reports.op_view import OP_LIMIT
 from gradaudit.reports.picture import INK, render_picture
-from tests.gradaudit.reports.drawing import drawn_audit, group
+from tests.gradaudit.reports.drawing import DrawnGraph, drawn_audit, group
 from tests.gradaudit.reports.hostile import HOSTILE
 from tests.gradaudit.reports.xtts_like import xtts_audit
 
@@ -380,8 +381,7 @@ def hostile_audit(name: str) -> Audit:
     renamed.nodes["[y@m]"].update(output=name or "y", layer=f"{name}/inner", scope=name)
     entry = group("disconnected", path, outputs=(name or "y",), message=name, fix=name, source=Source(name, 2, name))
     audit = drawn_audit("", entry, subject=name, scenario=name)
-    object.__setattr__(audit, "graph", renamed)
-    return audit
+    return dataclasses.replace(audit, gradients=DrawnGraph(renamed))
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)

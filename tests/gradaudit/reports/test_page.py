@@ -145,7 +145,7 @@ def test_a_hostile_name_is_told_with_its_unseen_characters_as_escapes(name: str)
 
 
 def test_a_report_without_variables_and_one_without_audits_have_a_page_too():
-    nothing = Audit("empty", None, (), (), (), (), drawn_audit("loss > (mel) > [out]").graph)
+    nothing = Audit("empty", None, (), (), (), (), drawn_audit("loss > (mel) > [out]").gradients)
     assert content_of(nothing)["audits"][0]["headline"] == "No variables to audit"
     assert content_of()["audits"] == []
 

@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import networkx
 import pytest
 
 from gradaudit.cli import main
+from gradaudit.graph.gradient_graph import GradientGraph
 from gradaudit.graph.report import Audit, Report
 from gradaudit.reports.page import render_page
 from tests.gradaudit.reports.drawing import drawn_audit, group, report_of
@@ -405,7 +405,7 @@ def test_hostile_names_do_nothing_and_are_seen_as_escapes(opened: Open):
 
 
 def test_an_audit_of_nothing_has_a_page_that_says_so(opened: Open):
-    page = opened(report_of(Audit("empty", None, (), (), (), (), networkx.DiGraph())))
+    page = opened(report_of(Audit("empty", None, (), (), (), (), GradientGraph())))
     assert page.locator("h1").inner_text() == "No variables to audit"
     for view in ("Variables", "Terms", "Graph"):
         page.get_by_role("tab", name=view).click()

@@ -14,6 +14,7 @@ from gradaudit.graph.report import Audit
 from gradaudit.graph.verdicts import Block, Cause, Finding, Group, Objective, Source, Status, Term, Verdict
 from gradaudit.rules import participation_cost
 from gradaudit.rules.catalogue import STATUS_RULES
+from tests.gradaudit.reports.drawing import DrawnGraph
 
 _MODELS = "xtts/models"
 _WIDTH = 256
@@ -236,7 +237,7 @@ def _audit(scenario: str, network: _Network, terms: list[Term], untargeted: Sequ
         variables=verdicts,
         groups=groups,
         findings=tuple(findings),
-        graph=network.graph,
+        gradients=DrawnGraph(network.graph),
         coverage=covered,
         costs=costs,
         optimizer="AdamW",
