@@ -15,7 +15,7 @@ import gradaudit
 
 @dataclass(frozen=True)
 class Size:
-    """How large a transformer is: blocks, channels, heads of queries and of keys, channels inside, tokens, positions."""
+    """How large a transformer is: blocks, channels, heads of queries and of keys, inner channels, tokens, positions."""
 
     blocks: int
     width: int = 64

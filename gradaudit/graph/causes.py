@@ -233,8 +233,8 @@ class Causes:
         """What is computed from it is dropped, or ends in an output behind an op that passes no gradient."""
         stopped = self._from_outputs.first_block(node) if self._from_outputs.reaches(node) else None
         if stopped is not None:
-            block, chain = stopped
-            return _stopped_before_output(block, self._graph.named_outputs()[chain[0]])
+            output = self._graph.named_outputs()[self._from_outputs.root_of(node)]
+            return _stopped_before_output(stopped[0], output)
         end = self._furthest(node)
         facts = self._graph.facts(end)
         return Cause(

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 
 Way = tuple[str, ...]
 
+LONGEST = 1000
+"""Of a way of more nodes than this only the last ones are told."""
+
 
 @dataclass(frozen=True)
 class _State:
-    """What is known of the way as far as a node: unbroken, with the `part` that counts there, or broken by `block`.
+    """What is known of the way from a root to a node: unbroken, with the `part` that counts there, or broken by `block`.
 
     The break `ends` at a node; -1 where that lies further on.
     """
 
+    root: int
     part: Part = WHOLE
     block: Block | None = None
     ends: int = -1
@@ -53,8 +57,12 @@ class Chains:
         return self._blocks[number], self._lengths[number]
 
     def to(self, node: str) -> Way:
-        """The nodes on the best way from a root to `node`, ends included."""
+        """The nodes on the best way from a root to `node`, ends included; of a long one the last `LONGEST`."""
         return self._way(self._graph.number(node))
+
+    def root_of(self, node: str) -> str:
+        """The root from which the best way to a node begins."""
+        return self._graph.name(self._state(self._graph.number(node)).root)
 
     def first_block(self, node: str) -> tuple[Block, Way] | None:
         """The first place where the best way to `node` is broken, and the way from the root to there.
@@ -119,7 +127,7 @@ class Chains:
     def _way(self, number: int) -> Way:
         if number not in self._ways:
             way = [number]
-            while self._previous[way[-1]] >= 0:
+            while self._previous[way[-1]] >= 0 and len(way) < LONGEST:
                 way.append(self._previous[way[-1]])
             self._ways[number] = tuple(self._graph.name(each) for each in reversed(way))
         return self._ways[number]
@@ -130,7 +138,7 @@ class Chains:
         while number not in self._states and self._previous[number] >= 0:
             unknown.append(number)
             number = self._previous[number]
-        state = self._states.setdefault(number, _State())
+        state = self._states.setdefault(number, _State(number))
         for following in reversed(unknown):
             state = self._states[following] = self._next(state, number, following)
             number = following
@@ -142,15 +150,15 @@ class Chains:
             return state
         carries = self._graph.facts_of(producer).carries
         if state.is_broken:
-            return _State(block=self._blamed(consumer), ends=producer if carries else -1, is_broken=True)
+            return _State(state.root, block=self._blamed(consumer), ends=producer if carries else -1, is_broken=True)
         names = self._graph.name(consumer), self._graph.name(producer)
         block = self._graph.block_between(*names, self._window)
         if block is None and self._graph.facts_of(consumer).carries:
             part = self._graph.behind(*names, state.part)
             if part is not None:
-                return _State(part)
-            return _State(block=self._blamed(consumer, "unread-element"), ends=producer, is_broken=True)
-        return _State(block=block, ends=producer if carries else -1, is_broken=True)
+                return _State(state.root, part)
+            return _State(state.root, block=self._blamed(consumer, "unread-element"), ends=producer, is_broken=True)
+        return _State(state.root, block=block, ends=producer if carries else -1, is_broken=True)
 
     def _blamed(self, number: int, reason: Literal["no-gradient", "unread-element"] = "no-gradient") -> Block:
         facts = self._graph.facts_of(number)

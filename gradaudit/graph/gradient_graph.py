@@ -133,6 +133,8 @@ class GradientGraph:
         self._counts: dict[str, int] = {}
         self._edges = (array("q"), array("q"), array("b"))
         """Consumers, producers and kinds, as often as edges were made."""
+        self.narrowing: set[int] = set()
+        """The numbers of the nodes that read a part of something."""
         self._tapes: _Column[frozenset[str] | None] = _Column()
         self._graphs: _Column[str] = _Column()
         self._made_up: list[tuple[str, str]] = []
@@ -440,6 +442,8 @@ class GradientGraph:
         self._numbers[node] = len(self._names)
         self._names.append(node)
         self._facts.append(facts)
+        if facts.narrows:
+            self.narrowing.add(self._numbers[node])
         self._tapes.append(facts.tapes)
         self._graphs.append(facts.graph)
         self._forget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gradaudit.graph.causes import Causes, not_watched
 from gradaudit.graph.gradient_graph import PASSES_OR_OPAQUE, PASSES_OR_ZERO, GradientGraph, Start, Window
@@ -132,7 +133,7 @@ class Judgement:
         if not facts.carries:
             return _no_gradient_of(facts.dtype)
         for walk in self._walks:
-            if facts.node in walk.objective.asked - walk.objective.watched and facts.node in walk.passing:
+            if facts.node in walk.unwatched and facts.node in walk.passing:
                 return not_watched(walk.objective.source)
         return self._causes.of(facts.node, facts.path, outputs)
 
@@ -202,6 +203,11 @@ class _Walk:
             "opaque": opaque,
             "tape": taped,
         }
+
+    @cached_property
+    def unwatched(self) -> frozenset[str]:
+        """What is asked for, and not watched."""
+        return self.objective.asked - self.objective.watched
 
     def is_reached(self, node: str, kind: str) -> bool:
         """Whether the gradient call gets as far as this variable along edges of a kind."""

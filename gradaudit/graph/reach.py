@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Protocol
 
 from gradaudit.graph.parts import WHOLE, Part
 
@@ -20,27 +21,24 @@ class Reach:
 
     def __init__(self, graph: GradientGraph, starts: Sequence[Start], window: Window) -> None:
         self._graph = graph
-        self._inside = graph.inside(window).tolist()
         self._whole = [0] * len(graph)
         """By the number of a node the bits of the roots from which all of it is reached."""
         self._parts: dict[int, dict[Part, int]] = {}
         """The bits by which parts of it are, where that is not all."""
         self._order: list[int] = []
-        self._waiting: deque[int] = deque()
-        self._queued = bytearray(len(graph))
         self._shifts: list[int] = []
         self._width = 0
-        self._followed: list[int] = []
+        self._followed = [0] * len(graph.kinds_of(()))
         """By the kind of an edge the bits that go along it."""
         self._kept_out: dict[int, int] = {}
         """By the number of a node the bits that do not enter it."""
-        for start in starts:
-            self._begin(start)
-        while self._waiting:
-            node = self._waiting.popleft()
-            self._queued[node] = 0
-            if self._inside[node]:
-                self._go_on(node)
+        roots = [root for start in starts for root in self._begun(start)]
+        # Bits that come one after the other would have all behind them walked once for each, unless they wait for all.
+        self._waiting: _Waiting = _LastMade() if self._width > 1 else _FirstFound()
+        self._queued = bytearray(len(graph))
+        for node, bits in roots:
+            self._enter(node, WHOLE, bits)
+        self._run(graph.inside(window).tolist())
 
     def found(self) -> list[dict[str, int]]:
         """For each start the nodes that it reaches, and the bits of the roots from which it does."""
@@ -51,65 +49,121 @@ class Reach:
             for shift, end in zip(self._shifts, ends, strict=True)
         ]
 
-    def _begin(self, start: Start) -> None:
+    def _begun(self, start: Start) -> list[tuple[int, int]]:
+        """Give a start bits of its own; returns its roots with theirs."""
         shift = self._width
         self._shifts.append(shift)
         self._width += max((bits.bit_length() for bits in start.roots.values()), default=0)
         own = (1 << self._width) - (1 << shift)
         kinds = self._graph.kinds_of(start.flows)
-        before = self._followed or [0] * len(kinds)
-        self._followed = [bits | own if goes else bits for bits, goes in zip(before, kinds, strict=True)]
+        self._followed = [bits | own if goes else bits for bits, goes in zip(self._followed, kinds, strict=True)]
         for node in start.barred:
             number = self._graph.number(node)
             self._kept_out[number] = self._kept_out.get(number, 0) | own
-        for node, bits in start.roots.items():
-            self._enter(self._graph.number(node), WHOLE, bits << shift)
+        return [(self._graph.number(node), bits << shift) for node, bits in start.roots.items()]
 
-    def _go_on(self, node: int) -> None:
-        """Hand on what has come to a node."""
-        whole, parts = self._whole[node], self._parts.get(node)
-        by_part = parts is not None or self._graph.facts_of(node).narrows
-        pieces = [*([(WHOLE, whole)] if whole else ()), *(parts or {}).items()]
-        rows = self._graph.adjacency.producers_of
-        for edge in range(rows.starts[node], rows.starts[node + 1]):
-            producer = rows.ends[edge]
-            goes = self._followed[rows.kinds[edge]]
-            if producer in self._kept_out:
-                goes &= ~self._kept_out[producer]
-            if not goes:
+    def _run(self, inside: Sequence[bool]) -> None:
+        """Hand on what comes to each node, until nothing new comes."""
+        starts, ends, kinds = self._graph.adjacency.producers_of
+        whole, followed, narrowing = self._whole, self._followed, self._graph.narrowing
+        while self._waiting:
+            node = self._waiting.take()
+            self._queued[node] = 0
+            if not inside[node]:
                 continue
-            if by_part:
-                names = self._graph.name(node), self._graph.name(producer)
+            if node in self._parts or node in narrowing:
+                self._hand_on_parts(node)
+                continue
+            bits = whole[node]
+            for edge in range(starts[node], starts[node + 1]):
+                if bits & followed[kinds[edge]] & ~whole[ends[edge]]:
+                    self._enter(ends[edge], WHOLE, self._let_in(ends[edge], bits & followed[kinds[edge]]))
+
+    def _hand_on_parts(self, node: int) -> None:
+        """Hand on what comes to a node of which parts count, or that reads a part of something."""
+        whole, parts = self._whole[node], self._parts.get(node, {})
+        pieces = [*([(WHOLE, whole)] if whole else ()), *parts.items()]
+        starts, ends, kinds = self._graph.adjacency.producers_of
+        for edge in range(starts[node], starts[node + 1]):
+            followed = self._let_in(ends[edge], self._followed[kinds[edge]])
+            if followed:
+                names = self._graph.name(node), self._graph.name(ends[edge])
                 for part, bits in self._graph.parts_behind(*names, pieces):
-                    self._enter(producer, part, bits & goes)
-            elif whole & goes & ~self._whole[producer]:
-                self._enter(producer, WHOLE, whole & goes)
+                    self._enter(ends[edge], part, bits & followed)
+
+    def _let_in(self, node: int, bits: int) -> int:
+        """Those of the bits that may enter a node."""
+        return bits & ~self._kept_out.get(node, 0)
 
     def _enter(self, node: int, part: Part, bits: int) -> None:
         """Add bits to a part of a node, and have it looked at once more if any is new."""
         bits &= ~self._whole[node]
-        if not bits:
-            return
         is_first = not self._whole[node] and node not in self._parts
+        if not bits or part != WHOLE and not self._add(node, part, bits):
+            return
         if part == WHOLE:
             self._whole[node] |= bits
-        else:
-            parts = self._parts.setdefault(node, {})
-            before = parts.get(part, 0)
-            if before | bits == before:
-                return
-            parts[part] = before | bits
-            if len(parts) > _MOST_PARTS:
-                self._whole[node] = self._mask(node)
-                del self._parts[node]
         if is_first:
             self._order.append(node)
         if not self._queued[node]:
             self._queued[node] = 1
-            self._waiting.append(node)
+            self._waiting.put(node)
+
+    def _add(self, node: int, part: Part, bits: int) -> bool:
+        """Add bits to what is less than the whole; returns whether any is new."""
+        parts = self._parts.setdefault(node, {})
+        before = parts.get(part, 0)
+        parts[part] = before | bits
+        if len(parts) > _MOST_PARTS:
+            self._whole[node] = self._mask(node)
+            del self._parts[node]
+        return before | bits != before
 
     def _mask(self, node: int) -> int:
+        """The bits of the roots from which any of a node is reached."""
         mask = self._whole[node]
         for bits in self._parts.get(node, {}).values():
             mask |= bits
         return mask
+
+
+class _Waiting(Protocol):
+    """The nodes that have something to hand on."""
+
+    def __bool__(self) -> bool: ...
+
+    def put(self, node: int) -> None: ...
+
+    def take(self) -> int: ...
+
+
+class _FirstFound:
+    """The node that waits longest comes first: those near the roots."""
+
+    def __init__(self) -> None:
+        self._nodes: deque[int] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._nodes)
+
+    def put(self, node: int) -> None:
+        self._nodes.append(node)
+
+    def take(self) -> int:
+        return self._nodes.popleft()
+
+
+class _LastMade:
+    """The node that was made last comes first: all that is computed from it, but for loops, has been there."""
+
+    def __init__(self) -> None:
+        self._nodes: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._nodes)
+
+    def put(self, node: int) -> None:
+        heappush(self._nodes, -node)
+
+    def take(self) -> int:
+        return -heappop(self._nodes)

@@ -90,7 +90,7 @@ class Cause:
 
     `outputs` are the model outputs in which its values end; `layer` and `source` say where the path ends;
     `chain` is the shortest way from the loss to the break, as node ids of the graph, up to the first tensor that gets
-    no gradient;
+    no gradient; of one of more than 1,000 nodes the last ones;
     `blocks` are the places where the ways to the loss are broken, that of the best one first.
     """
 
