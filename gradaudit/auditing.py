@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -296,18 +297,19 @@ class _Attempt:
 
     def run(self, make_subject: Callable[[], Subject], *, weightless: bool) -> Audit:
         """Build, trace and judge."""
-        with ExitStack() as scopes:
-            made = scopes.enter_context(watched_making())
-            if weightless:
-                scopes.enter_context(weights_without_memory())
-            with self._phase("build"):
-                subject = make_subject()
-                with user_errors("The model cannot be built for this batch", TraceError):
-                    subject.build()
-            with self._phase("trace"):
-                trace, opening = self._traced(subject, made)
-        with self._phase("analyse"):
-            audit, variables, left_out = self._judged(subject, trace, opening, made, weightless)
+        with _no_garbage_collection():
+            with ExitStack() as scopes:
+                made = scopes.enter_context(watched_making())
+                if weightless:
+                    scopes.enter_context(weights_without_memory())
+                with self._phase("build"):
+                    subject = make_subject()
+                    with user_errors("The model cannot be built for this batch", TraceError):
+                        subject.build()
+                with self._phase("trace"):
+                    trace, opening = self._traced(subject, made)
+            with self._phase("analyse"):
+                audit, variables, left_out = self._judged(subject, trace, opening, made, weightless)
         if not self.probe:
             return audit
 
@@ -321,10 +323,11 @@ class _Attempt:
         """Trace and judge what exists."""
         with self._phase("build"), user_errors("The model cannot be built for this batch", TraceError):
             subject.build()
-        with self._phase("trace"):
-            trace, opening = self._traced(subject, made)
-        with self._phase("analyse"):
-            return self._judged(subject, trace, opening, made, weightless)[0]
+        with _no_garbage_collection():
+            with self._phase("trace"):
+                trace, opening = self._traced(subject, made)
+            with self._phase("analyse"):
+                return self._judged(subject, trace, opening, made, weightless)[0]
 
     def _traced(self, subject: Subject, made: Made) -> tuple[Trace, Opening]:
         variables = Variables([*_model_variables(subject), *made.variables, *(subject.variables or ())])
@@ -478,6 +481,18 @@ class _Attempt:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Inside, Python does not look for cycles: a trace makes millions of objects, and keeps nearly all of them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _dtype(call: GradientCall) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow.python.eager import backprop_util
 from tensorflow.python.framework import func_graph, ops
 
-from gradaudit.flow.values import Value, fold, is_uniform, is_zero
+from gradaudit.flow.custom_gradients import kind_of_gradient
+from gradaudit.flow.definitions import definition
+from gradaudit.flow.values import HANDLES, Value, fold, is_uniform, is_zero
 from gradaudit.graph.gradient_graph import Flow
 
 Answer = Flow | Literal["made up"]
@@ -20,10 +22,11 @@ Matrix = tuple[tuple[Answer, ...], ...]
 _VALUES_NOT_READ = frozenset({"ZerosLike", "OnesLike", "Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """Ops whose result does not depend on the value of their input: through them no gradient is carried."""
 
+_GRADIENT_OF_ITS_OWN = b"_gradient_op_type"
+"""The attribute that names it."""
+
 _OTHER_GRAPH = "should be from the same graph"
 """What TensorFlow says of a custom gradient, made while another one is asked, that hands on what stands elsewhere."""
-
-_IGNORED_ATTRIBUTES = frozenset({"_output_shapes", "_class", "_XlaHasReferenceVars", "container", "shared_name"})
 
 
 class Edges:
@@ -34,19 +37,19 @@ class Edges:
         self.strays: dict[int, Any] = {}
         """Ops, by id, that were made in graphs of the user's when their gradients were asked for, and feed nothing."""
 
-    def of(self, op: Any, values: Sequence[Value | None]) -> Matrix:
+    def of(self, op: Any, values: Sequence[Value | None], defined: bytes) -> Matrix:
         """What a gradient does between each output and each input of `op`. Not for calls and loops.
 
         Args:
             op: the op.
             values: what is known of the values of its inputs.
+            defined: its definition.
         """
-        if not op.inputs:
-            return tuple(() for _ in op.outputs)
         values = [
-            value if is_uniform(value) and _may_decide(t) else None for value, t in zip(values, op.inputs, strict=True)
+            value if is_uniform(value) and _may_decide(tensor) else None
+            for value, tensor in zip(values, op.inputs, strict=True)
         ]
-        signature = _signature(op, values)
+        signature = _signature(op, values, defined)
         matrix = self._known.get(signature) if signature else None
         if matrix is None:
             matrix = self._asked(op, values)
@@ -87,31 +90,47 @@ class Edges:
         return _matrix(op, arriving, leaving, {})
 
 
+_CARRYING: dict[Any, bool] = {}
+"""By type what TensorFlow says of it; handles are told apart by what they are of."""
+
+
 def carries_gradient(tensor: Any) -> bool:
     """Whether TensorFlow lets tensors of this type carry a gradient."""
-    return bool(backprop_util.IsTrainable(tensor))
+    dtype = tensor.dtype
+    carries = _CARRYING.get(dtype)
+    if carries is None:
+        carries = bool(backprop_util.IsTrainable(tensor))
+        if dtype not in HANDLES:
+            _CARRYING[dtype] = carries
+    return carries
 
 
 def has_custom_gradient(op: Any) -> bool:
     """Whether the gradient of `op` is one of its kind, made by `tf.custom_gradient` or `tf.recompute_grad`."""
-    return "_gradient_op_type" in op.node_def.attr
+    return is_custom(definition(op))
+
+
+def is_custom(defined: bytes) -> bool:
+    """Whether the gradient of an op that is defined so is one of its kind."""
+    return _GRADIENT_OF_ITS_OWN in defined
 
 
 def _may_decide(tensor: Any) -> bool:
     """Whether the value of an input may make a gradient zero: a factor or a condition, and no axis or shape."""
-    return carries_gradient(tensor) or bool(tensor.dtype == tf.bool)
+    return carries_gradient(tensor) or tensor.dtype is tf.bool
 
 
-def _signature(op: Any, values: Sequence[Value | None]) -> tuple[object, ...] | None:
-    """What the answer depends on; None where it depends on more, as with a custom gradient, one of its kind."""
-    if has_custom_gradient(op):
-        return None
-    attributes = op.node_def.attr
-    inputs = list(op.inputs)
+def _signature(op: Any, values: Sequence[Value | None], defined: bytes) -> tuple[object, ...] | None:
+    """What the answer depends on; None where it depends on more, as a custom gradient may."""
+    inputs = op.inputs
+    kind: Hashable = defined
+    if is_custom(defined):
+        kind = kind_of_gradient(ops.get_gradient_function(op), inputs)
+        if kind is None:
+            return None
     first = {id(tensor): position for position, tensor in reversed(list(enumerate(inputs)))}
     return (
-        op.type,
-        tuple(sorted((k, v.SerializeToString()) for k, v in attributes.items() if k not in _IGNORED_ATTRIBUTES)),
+        kind,
         tuple((tensor.dtype, tensor.shape.rank, first[id(tensor)], tensor.op.type == "Const") for tensor in inputs),
         tuple(None if value is None else value.item() for value in values),
         # A list is known by what it holds, of which only the tensor tells.

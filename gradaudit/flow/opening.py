@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_condition, selector
-from gradaudit.flow.edges import Edges, Matrix, carries_gradient, has_custom_gradient
+from gradaudit.flow.definitions import definition
+from gradaudit.flow.edges import Edges, Matrix, carries_gradient, is_custom
 from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
-from gradaudit.flow.values import Value, fold, is_zero, one_of_all, value_of_captured
+from gradaudit.flow.values import HANDLES, Value, fold, is_zero, one_of_all, value_of_captured
 from gradaudit.flow.variables import Variables
 from gradaudit.graph.gradient_graph import WRITES, Flow, GradientGraph, Window, Write
 from gradaudit.graph.parts import Selection, same
@@ -95,6 +96,8 @@ class Opening:
         """Traced graphs, by id, with the number of their ops that were taken in."""
         self._names: dict[int, str] = {}
         """Names of graphs, by id."""
+        self._tapes: dict[tuple[str, ...], frozenset[str]] = {}
+        """Each set of tapes that recorded an op, once."""
         self._bodies = bodies or {}
         self._passed: dict[int, list[list[str]]] = {}
         """By the id of each of them that was opened for a call: what each call passes into it."""
@@ -321,27 +324,28 @@ class Opening:
             self._open(frame, op, nodes, bodies)
             return
         producers = [self.node(frame, tensor) for tensor in op.inputs]
-        is_custom = has_custom_gradient(op)
-        self._fold(op, nodes, producers)
-        for node, row in zip(nodes, self._flows(op, producers), strict=True):
+        values = [self._values.get(producer) for producer in producers]
+        for node, value in zip(nodes, fold(op, values), strict=True):
+            if value is not None:
+                self._values[node] = value
+        if producers:
+            defined = definition(op)
+            self._connect(nodes, producers, self._edges.of(op, values, defined), is_custom(defined))
+
+    def _connect(self, nodes: list[str], producers: list[str], flows: Matrix, has_custom_gradient: bool) -> None:
+        """Add the edges between what an op makes and what it makes it of."""
+        for node, row in zip(nodes, flows, strict=True):
             for producer, answer in zip(producers, row, strict=True):
                 flow: Flow = "passes" if answer == "made up" else answer
                 # Zeros from a custom gradient stand for a path that it does not have, as in `recompute_grad`.
-                zeros = is_custom and flow == "zero"
+                zeros = has_custom_gradient and flow == "zero"
                 # What does not change with what it is computed from has a gradient of zero: a softmax over one key.
                 # A custom gradient may pass one all the same.
-                is_fixed_here = not is_custom and node in self._values and producer not in self._values
-                flow = "zero" if is_fixed_here and flow == "passes" else flow
+                if flow == "passes" and not has_custom_gradient and node in self._values:
+                    flow = "passes" if producer in self._values else "zero"
                 self.graph.connect(
                     node, producer, "blocked" if zeros else flow, zeros=zeros, made_up=answer == "made up"
                 )
-
-    def _flows(self, op: Any, producers: list[str]) -> Matrix:
-        return self._edges.of(op, [self._values.get(producer) for producer in producers])
-
-    def _fold(self, op: Any, nodes: list[str], producers: list[str]) -> None:
-        values = fold(op, [self._values.get(producer) for producer in producers])
-        self._values.update({node: value for node, value in zip(nodes, values, strict=True) if value is not None})
 
     def _selections(self, consumer: str, producer: str) -> Iterator[Selection]:
         """What of a producer is behind a part of a consumer, for each time that it reads it."""
@@ -366,27 +370,31 @@ class Opening:
             self._open(frame, op, [frame.nodes[id(op), output.value_index] for output in op.outputs], bodies)
 
     def _add_tensor(self, frame: Frame, op: Any, output: Any) -> str:
-        is_data = self._is_data(frame, op, output)
-        node = self._add_node(frame, op, carries=carries_gradient(output), is_data=is_data)
-        frame.nodes[id(op), output.value_index] = node
-        self._copies.setdefault((id(op), output.value_index), []).append(node)
+        carries = carries_gradient(output)
+        node = self._add_node(frame, op, carries=carries, is_data=self._is_data(frame, op, output, carries))
+        key = id(op), output.value_index
+        frame.nodes[key] = node
+        self._copies.setdefault(key, []).append(node)
         self.places[node] = Place(frame, output)
         if id(op) in self._trace.gradient_calls.stand_ins:
             self._stand_ins[node] = self._trace.gradient_calls.stand_ins[id(op)]
         return node
 
-    def _add_node(self, frame: Frame, op: Any, **facts: bool) -> str:
+    def _add_node(self, frame: Frame, op: Any, *, carries: bool, is_data: bool = False, is_hub: bool = False) -> str:
         origin = self._trace.origins.of(op)
+        op_type, graph = op.type, op.graph
         return self.graph.add_op(
-            op.type,
-            scope=self._trace.scope_names.of(op.graph, op.name.rpartition("/")[0]),
-            narrows=narrows(op),
+            op_type,
             layer=origin.layer,
-            model=origin.model,
             source=origin.source,
-            tapes=self._tapes_of(op) if frame.is_root and op.type not in _PLACEHOLDERS else None,
-            graph=self._name_of(op.graph),
-            **facts,
+            tapes=self._tapes_of(op) if frame.is_root and op_type not in _PLACEHOLDERS else None,
+            carries=carries,
+            is_data=is_data,
+            is_hub=is_hub,
+            narrows=narrows(op),
+            model=origin.model,
+            scope=self._trace.scope_names.of(graph, op.name.rpartition("/")[0]),
+            graph=self._name_of(graph),
         )
 
     def _name_of(self, graph: Any) -> str:
@@ -394,25 +402,27 @@ class Opening:
 
     def _tapes_of(self, op: Any) -> frozenset[str]:
         """The tapes that recorded `op`. A capture may be recorded when it is made, before its op is told of."""
-        return frozenset(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
+        names = tuple(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
+        return self._tapes.setdefault(names, frozenset(names))
 
-    def _is_data(self, frame: Frame, op: Any, output: Any) -> bool:
+    def _is_data(self, frame: Frame, op: Any, output: Any, carries: bool) -> bool:
         """Whether a tensor brings values into the step that are no weights: a batch, a constant table, random numbers.
 
         That is an input of the step, or floats that are made from no other floats. A scalar is a factor, no data, and
         what a regularizer brings in is its own: it is asked for a penalty on a weight, and given nothing else.
         """
-        if op.type in _PLACEHOLDERS and id(op) not in frame.bound or op.type.startswith(_SUPPLIES):
+        op_type = op.type
+        if op_type in _PLACEHOLDERS and id(op) not in frame.bound or op_type.startswith(_SUPPLIES):
             return True
-        if output.shape.rank == 0 or not carries_gradient(output) or self._trace.origins.of(op).regularizes:
+        if not carries or output.shape.rank == 0 or self._trace.origins.of(op).regularizes:
             return False
-        if op.type in _PLACEHOLDERS:
+        if op_type in _PLACEHOLDERS:
             return not frame.bound[id(op)]
-        if op.type in _LOOKUPS and op.inputs[1].shape.rank != 0:
+        inputs = op.inputs
+        if op_type in _LOOKUPS and inputs[1].shape.rank != 0:
             return True
         return not any(
-            tensor.dtype in (tf.resource, tf.variant) or tensor.shape.rank != 0 and carries_gradient(tensor)
-            for tensor in op.inputs
+            tensor.dtype in HANDLES or carries_gradient(tensor) and tensor.shape.rank != 0 for tensor in inputs
         )
 
     def _bind(self, frame: Frame, op: Any, node: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import node_def_pb2
 from tensorflow.python.eager import context, execute
 from tensorflow.python.framework import tensor_util
+
+from gradaudit.flow.definitions import definition
 
 Value = np.ndarray[Any, Any]
 """The value of a tensor; without axes where all elements are the same, whatever the tensor's shape."""
@@ -17,6 +21,10 @@ _LARGEST = 4096
 """Tensors of more elements are known only if all their elements are the same."""
 _LARGEST_CONSTANT = 1_000_000
 """Of constants that are larger, not even that is asked."""
+
+HANDLES = frozenset({tf.resource, tf.variant})
+"""The types of what refers to a value, and is none."""
+_WITHOUT_NUMBERS = HANDLES | {tf.string}
 
 ANNIHILATED_BY_ZERO = frozenset(
     {"Mul", "MulNoNan", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Conv3D"}
@@ -49,6 +57,12 @@ ELEMENTWISE = frozenset(
 """Ops that compute each element of their result from the elements at the same place."""
 
 
+_KNOWN_BY_KIND = frozenset(
+    {"ZerosLike", "OnesLike", "Softmax", "LogSoftmax", "SparseSoftmaxCrossEntropyWithLogits", "Sub", "Equal"}
+)
+"""Ops of which something may be known though nothing is of their inputs."""
+
+
 def fold(op: Any, inputs: Sequence[Value | None]) -> list[Value | None]:
     """What is known of the outputs of `op`, given what is known of its inputs.
 
@@ -58,7 +72,9 @@ def fold(op: Any, inputs: Sequence[Value | None]) -> list[Value | None]:
         return [_constant(op)]
     if op.type == "IdentityN":
         return list(inputs)
-    if all(output.dtype in (tf.resource, tf.variant, tf.string) for output in op.outputs):
+    if not any(value is not None for value in inputs) and op.type not in _KNOWN_BY_KIND:
+        return [None] * len(op.outputs)
+    if all(output.dtype in _WITHOUT_NUMBERS for output in op.outputs):
         return [None] * len(op.outputs)
     if inputs and all(value is not None for value in inputs):
         computed = _computed(op, [value for value in inputs if value is not None])
@@ -97,16 +113,23 @@ def value_of_captured(tensor: Any) -> Value | None:
     """The value of a tensor that a trace takes from outside, where it was computed eagerly."""
     if not isinstance(tensor, tf.Tensor) or not hasattr(tensor, "numpy"):
         return None
-    if tensor.dtype in (tf.resource, tf.variant, tf.string) or tensor.shape.num_elements() > _LARGEST_CONSTANT:
+    if tensor.dtype in _WITHOUT_NUMBERS or tensor.shape.num_elements() > _LARGEST_CONSTANT:
         return None
     return _small_or_uniform(tensor.numpy())
 
 
 def _constant(op: Any) -> Value | None:
     output = op.outputs[0]
-    if output.dtype == tf.string or output.shape.num_elements() > _LARGEST_CONSTANT:
+    if output.dtype is tf.string or output.shape.num_elements() > _LARGEST_CONSTANT:
         return None
-    return _small_or_uniform(np.asarray(tensor_util.constant_value(output)))
+    return _constant_of(definition(op))
+
+
+@functools.lru_cache(maxsize=4096)
+def _constant_of(defined: bytes) -> Value | None:
+    """The value of a constant that is defined so: axes and shapes are written again and again."""
+    value = node_def_pb2.NodeDef.FromString(defined).attr["value"].tensor
+    return _small_or_uniform(np.asarray(tensor_util.MakeNdarray(value)))
 
 
 def _small_or_uniform(value: Value) -> Value | None:
@@ -176,7 +199,25 @@ def _computed(op: Any, inputs: Sequence[Value]) -> list[Value | None] | None:
     return None if results is None else [uniform(result) for result in results]
 
 
+_KEPT_RUNS = 4096
+_runs: dict[object, list[Value] | None] = {}
+"""What ops have made of values: repeated blocks compute the same shapes and axes, one after the other."""
+
+
 def _run(op: Any, inputs: Sequence[Value | None]) -> list[Value] | None:
+    """The outputs as TensorFlow's kernel computes them; None if it cannot be run here."""
+    arguments = [
+        np.asarray(value, tensor.dtype.as_numpy_dtype) for value, tensor in zip(inputs, op.inputs, strict=True)
+    ]
+    key = definition(op), *((value.dtype.str, value.shape, value.tobytes()) for value in arguments)
+    if key not in _runs:
+        if len(_runs) >= _KEPT_RUNS:
+            _runs.clear()
+        _runs[key] = _executed(op, arguments)
+    return _runs[key]
+
+
+def _executed(op: Any, inputs: Sequence[Value]) -> list[Value] | None:
     attributes: list[Any] = []
     for attribute in op.op_def.attr:
         if attribute.type == "func":

@@ -20,7 +20,7 @@ LONGEST = 1000
 
 @dataclass(frozen=True)
 class _State:
-    """What is known of the way from a root to a node: unbroken, with the `part` that counts there, or broken by `block`.
+    """What is known of the way from a root to a node: unbroken, with the `part` that counts, or broken by `block`.
 
     The break `ends` at a node; -1 where that lies further on.
     """

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.util import nest
 
 from gradaudit.graph.verdicts import Source
-from gradaudit.tracing.lines import running_line
+from gradaudit.tracing.lines import Lines, running_line
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,20 @@ class Origins:
     """Whose output each name is."""
     _added: dict[tuple[int, int], tuple[Any, str]] = field(default_factory=dict)
     _by_op: dict[int, tuple[Any, Origin]] = field(default_factory=dict)
+    _lines: Lines = field(default_factory=dict)
 
     def note_op(self, op: Any) -> None:
         """Remember where `op` is made: call it from the frame that makes it."""
         frame = sys._getframe(1)
         if not self.layers:
-            origin = Origin(None, running_line(frame), self.regularizes)
+            origin = Origin(None, running_line(frame, known=self._lines), self.regularizes)
         else:
             layer = self.layers[-1]
-            made_at = self.lines_of_layers.get(id(layer))
-            source = running_line(frame, up_to_container=True) or made_at or running_line(frame)
+            source = (
+                running_line(frame, up_to_container=True, known=self._lines)
+                or self.lines_of_layers.get(id(layer))
+                or running_line(frame, known=self._lines)
+            )
             origin = Origin(layer_path(layer), source, self.regularizes, model=layer_path(self.layers[0]))
         # The op is kept with its origin, so that its id cannot be given to another one.
         self._by_op[id(op)] = (op, origin)

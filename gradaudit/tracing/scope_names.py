@@ -15,6 +15,7 @@ class ScopeNames:
 
     def __init__(self) -> None:
         self._asked: dict[tuple[int, str], tuple[Any, str]] = {}
+        self._found: dict[tuple[int, str], str] = {}
         self._opened: set[str] = set()
 
     def install(self, patches: Patches) -> None:
@@ -23,11 +24,14 @@ class ScopeNames:
 
     def of(self, graph: Any, scope: str) -> str:
         """A scope of `graph`, with as many parts, each without the number that its author did not write."""
-        parts = scope.split("/")
-        asked = (
-            self._asked.get((id(graph), "/".join(parts[: end + 1])), (graph, part)) for end, part in enumerate(parts)
-        )
-        return "/".join(name for _, name in asked)
+        if not scope:
+            return scope
+        key = id(graph), scope
+        if key not in self._found:
+            outer, _, own = scope.rpartition("/")
+            name = self._asked.get(key, (graph, own))[1]
+            self._found[key] = f"{self.of(graph, outer)}/{name}" if outer else name
+        return self._found[key]
 
     def opened(self, names: Iterable[str]) -> list[str]:
         """Those of the names that a scope was asked to be called, whether anything was computed in it or not."""
@@ -40,6 +44,7 @@ class ScopeNames:
         if unique.rpartition("/")[2] != asked:
             # The graph is kept with the name, so that its id cannot be given to another one.
             self._asked[id(graph), unique] = (graph, asked)
+            self._found.clear()
         return unique
 
 

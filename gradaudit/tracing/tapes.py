@@ -91,12 +91,21 @@ class Tapes:
             self.calls.update(id(output.op) for output in _symbolic(outputs))
 
     def _note(self, outputs: Any, captured: Any = None) -> None:
-        tapes = [tape_record for tape_record in self.active if not _is_unwatched(captured, tape_record.tape)]
+        tapes = self.active if captured is None else self._watching(captured)
         for output in _symbolic(outputs) if tapes else ():
             op = output.op
             self._ops.append(op)
             for tape_record in tapes:
                 tape_record.recorded.add(id(op))
+
+    def _watching(self, captured: Any) -> list[TapeRecord]:
+        """The active tapes but for those that do not watch what is captured, be it a variable's handle, or not yet."""
+        if not isinstance(captured, ops.EagerTensor) or captured.dtype is not tf.resource:
+            return self.active
+        if len(self.active) == 1 and not pywrap_tfe.TFE_Py_TapeSetIsStopped():
+            # TensorFlow knows that at once; of several tapes it does not tell which, and each is asked what it watches.
+            return self.active if pywrap_tfe.TFE_Py_TapeSetPossibleGradientTypes([captured]) else []
+        return [tape_record for tape_record in self.active if not _is_unwatched(captured, tape_record.tape)]
 
 
 def _symbolic(outputs: Any) -> list[Any]:
@@ -106,8 +115,8 @@ def _symbolic(outputs: Any) -> list[Any]:
 
 
 def _is_unwatched(captured: Any, tape: backprop.GradientTape) -> bool:
-    """Whether this is a variable's handle, and the tape does not watch the variable, or does not yet."""
-    if not isinstance(captured, ops.EagerTensor) or captured.dtype != tf.resource or tape._tape is None:
+    """Whether a tape does not watch the variable of a handle, or does not yet."""
+    if tape._tape is None:
         return False
     watched = tape._tape.watched_variables()
     # One that is distributed has a handle for each replica, and between replicas none of its own.

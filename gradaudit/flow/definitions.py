@@ -1,0 +1,19 @@
+"""What an op is, whatever it is called and wherever it stands: its type and attributes, as one value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ITS_OWN = ("name", "input", "device", "experimental_debug_info")
+_IGNORED_ATTRIBUTES = frozenset({"_output_shapes", "_class", "_XlaHasReferenceVars", "container", "shared_name"})
+
+
+def definition(op: Any) -> bytes:
+    """A value that is equal for ops of equal type and attributes."""
+    node = op.node_def
+    for field in _ITS_OWN:
+        node.ClearField(field)
+    for attribute in _IGNORED_ATTRIBUTES & node.attr.keys():
+        del node.attr[attribute]
+    found: bytes = node.SerializeToString(deterministic=True)
+    return found
