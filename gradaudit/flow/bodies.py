@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from tensorflow.python.framework import function_def_to_graph
+from tensorflow.python.framework import function_def_to_graph, op_def_registry
 from tensorflow.python.util import compat
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
@@ -28,11 +29,17 @@ def called_bodies(op: Any) -> list[Any] | None:
         names = [branch.name for branch in op.get_attr("branches")]
     elif op.type in _LOOPS:
         names = [op.get_attr("body").name]
-    elif op.graph._is_function(op.type):
+    elif not _is_registered(op.type) and op.graph._is_function(op.type):
         names = [op.type]
     else:
         return None
     return [_body(op.graph, name) for name in names]
+
+
+@functools.cache
+def _is_registered(op_type: str) -> bool:
+    """Whether ops of a type are TensorFlow's own, or a library's, and no function of the graph."""
+    return op_def_registry.get(op_type) is not None
 
 
 def loop_condition(op: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _ITS_OWN = ("name", "input", "device", "experimental_debug_info")
-_IGNORED_ATTRIBUTES = frozenset({"_output_shapes", "_class", "_XlaHasReferenceVars", "container", "shared_name"})
+_IGNORED_ATTRIBUTES = ("_output_shapes", "_class", "_XlaHasReferenceVars", "container", "shared_name")
 
 
 def definition(op: Any) -> bytes:
@@ -13,7 +13,8 @@ def definition(op: Any) -> bytes:
     node = op.node_def
     for field in _ITS_OWN:
         node.ClearField(field)
-    for attribute in _IGNORED_ATTRIBUTES & node.attr.keys():
-        del node.attr[attribute]
+    for attribute in _IGNORED_ATTRIBUTES:
+        if attribute in node.attr:
+            del node.attr[attribute]
     found: bytes = node.SerializeToString(deterministic=True)
     return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import HANDLES, Value, fold, is_zero, one_of_all, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import WRITES, Flow, GradientGraph, Window, Write
+from gradaudit.graph.gradient_graph import WRITES, Flow, GradientGraph, Mark, Window, Write
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.tapes import TapeRecord
@@ -61,6 +61,20 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What was added when a body was opened: the graph between two marks, the frames, of which the first is the body's.
+
+    `arguments` is what the body was given, and `writes` are the places of its writes among all.
+    """
+
+    since: Mark
+    until: Mark
+    arguments: list[str]
+    frames: list[Frame]
+    writes: range
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a node of the graph stands."""
 
@@ -99,6 +113,9 @@ class Opening:
         self._tapes: dict[tuple[str, ...], frozenset[str]] = {}
         """Each set of tapes that recorded an op, once."""
         self._bodies = bodies or {}
+        self._opened_before: dict[Hashable, Opened] = {}
+        self._frames: list[Frame] = []
+        """All frames but the root one."""
         self._passed: dict[int, list[list[str]]] = {}
         """By the id of each of them that was opened for a call: what each call passes into it."""
         self._stand_ins: dict[str, int] = {}
@@ -490,10 +507,65 @@ class Opening:
                 self._values[node] = first
 
     def _opened(self, body: Any, arguments: list[str], kept: Sequence[bool] | None = None) -> Frame:
-        """A body and what it is given; in a loop, `kept` says of which arguments no round changes the value."""
+        """A body and what it is given; in a loop, `kept` says of which arguments no round changes the value.
+
+        A body that was opened for like arguments before is not looked at again: what that added is added once more.
+        """
+        key = self._likeness(body, arguments, kept)
+        before = self._opened_before.get(key)
+        if before is not None:
+            return self._again(before, arguments)
+        since, frames, writes = self.graph.mark(), len(self._frames), len(self.writes)
+        calls = self._calls_of_asking_bodies()
+        inner = self._opened_anew(body, arguments, kept)
+        if self._calls_of_asking_bodies() == calls:
+            until, written = self.graph.mark(), range(writes, len(self.writes))
+            self._opened_before[key] = Opened(since, until, arguments, self._frames[frames:], written)
+        return inner
+
+    def _likeness(self, body: Any, arguments: list[str], kept: Sequence[bool] | None) -> Hashable:
+        """A value that is equal for what is opened alike: by what is known of the arguments, and which are the same."""
+        values = [self._values.get(argument) for argument in arguments]
+        return (
+            (id(body), len(body.get_operations()), len(body.outputs)),
+            None if kept is None else tuple(kept),
+            tuple(None if value is None else (value.dtype.str, value.shape, value.tobytes()) for value in values),
+            tuple(self.graph.facts(argument).kind == "variable" for argument in arguments),
+            tuple({argument: position for position, argument in enumerate(arguments)}[each] for each in arguments),
+        )
+
+    def _calls_of_asking_bodies(self) -> int:
+        return sum(map(len, self._passed.values()))
+
+    def _again(self, opened: Opened, arguments: list[str]) -> Frame:
+        """Add what was added for other arguments for these."""
+        instead = dict(zip(opened.arguments, arguments, strict=True))
+        nodes = self.graph.repeat(opened.since, opened.until, instead)
+        everything = {**instead, **nodes}
+        frames = {id(frame): Frame(values=frame.values) for frame in opened.frames}
+        self._frames += frames.values()
+        for frame in opened.frames:
+            same = frames[id(frame)]
+            same.nodes = {key: everything.get(node, node) for key, node in frame.nodes.items()}
+            same.bound = {op: [everything.get(node, node) for node in bound] for op, bound in frame.bound.items()}
+            if frame.call is not None and id(frame.call.frame) in frames:
+                same.call = replace(frame.call, frame=frames[id(frame.call.frame)])
+        for node, other in nodes.items():
+            if node in self._values:
+                self._values[other] = self._values[node]
+            if node in self.places:  # what stands for a call as a whole is in no place
+                place = self.places[node]
+                self.places[other] = Place(frames[id(place.frame)], place.tensor)
+                self._copies[_key(place.tensor)].append(other)
+        for frame, op in self.writes[opened.writes.start : opened.writes.stop]:
+            self.writes.append((frames[id(frame)], op))
+        return frames[id(opened.frames[0])]
+
+    def _opened_anew(self, body: Any, arguments: list[str], kept: Sequence[bool] | None) -> Frame:
         operations = body.get_operations()
         is_shared = self._bodies.get(id(body), False) and id(body) not in self._graphs
         inner = self._root if is_shared else Frame()
+        self._frames += [] if is_shared else [inner]
         if id(body) in self._bodies:
             self._passed.setdefault(id(body), []).append(arguments)
         for placeholder, argument in zip(body.inputs, arguments, strict=True):

@@ -102,8 +102,9 @@ def participation_nodes(opening: Opening, participation_scopes: Collection[str])
     """What is computed inside a participation scope. No task term's gradient is followed into it."""
     return frozenset(
         node
-        for node in opening.graph.nodes_of_kind("op")
-        if participation_name(opening.graph.facts(node).scope, participation_scopes) is not None
+        for scope, nodes in opening.graph.scopes().items()
+        if participation_name(scope, participation_scopes) is not None
+        for node in nodes
     )
 
 

@@ -105,6 +105,15 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """How far a graph had come: how many nodes and edges it had, and how many of these were made up."""
+
+    nodes: int
+    edges: int
+    made_up: int
+
+
+@dataclass(frozen=True)
 class Start:
     """Where a walk begins: nodes and their bits, the flows of the edges it follows, and nodes it does not enter."""
 
@@ -149,9 +158,7 @@ class GradientGraph:
 
     def add_op(self, op_type: str, **facts: Any) -> str:
         """Add a tensor that an op makes, with its `Facts`; returns its id, of layer or scope and the op's type."""
-        known = Facts("op", op_type, **facts)
-        place = known.layer or known.scope
-        return self._add(f"{place}/{op_type}" if place else op_type, known)
+        return self._add_tensor(Facts("op", op_type, **facts))
 
     def add_variable(self, path: str, *, is_data: bool = False) -> str:
         """Add a variable and return its id."""
@@ -190,6 +197,36 @@ class GradientGraph:
         kinds.append(_EDGES.index((flow, zeros)))
         self._forget()
 
+    def mark(self) -> Mark:
+        """How far the graph has come."""
+        return Mark(len(self), len(self._edges[0]), len(self._made_up))
+
+    def repeat(self, since: Mark, until: Mark, instead: Mapping[str, str]) -> dict[str, str]:
+        """Add what ops made between two marks once more, with its edges; returns by each of these tensors the new one.
+
+        Args:
+            since: the mark where it begins.
+            until: the mark where it ends.
+            instead: by nodes to which its edges lead, those to which the new ones do.
+        """
+        again = {
+            self._names[number]: self._add_tensor(self._facts[number])
+            for number in range(since.nodes, until.nodes)
+            if self._facts[number].kind == "op"
+        }
+        become = np.arange(len(self))
+        for node, other in (*instead.items(), *again.items()):
+            become[self._numbers[node]] = self._numbers[other]
+        for ends in self._edges[:2]:
+            ends.frombytes(become[np.array(ends[since.edges : until.edges], np.int64)].astype(np.int64).tobytes())
+        self._edges[2].extend(self._edges[2][since.edges : until.edges])
+        names = {**instead, **again}
+        self._made_up += [
+            (names[consumer], names.get(producer, producer))
+            for consumer, producer in self._made_up[since.made_up : until.made_up]
+        ]
+        return again
+
     def name_output(self, node: str, name: str) -> None:
         """Mark a tensor as a named output of the model."""
         self.facts(node).output = self._outputs.setdefault(node, name)
@@ -201,6 +238,14 @@ class GradientGraph:
     def nodes_of_kind(self, kind: str) -> Iterator[str]:
         """The nodes of a kind, in the order in which they were added."""
         return (node for node, facts in zip(self._names, self._facts, strict=True) if facts.kind == kind)
+
+    def scopes(self) -> dict[str, list[str]]:
+        """The tensors that ops make, by the scope in which they are made."""
+        scopes: dict[str, list[str]] = {}
+        for node, facts in zip(self._names, self._facts, strict=True):
+            if facts.kind == "op":
+                scopes.setdefault(facts.scope, []).append(node)
+        return scopes
 
     def named_outputs(self) -> Mapping[str, str]:
         """The names of the tensors that are outputs of the model, in the order in which they were named."""
@@ -435,6 +480,10 @@ class GradientGraph:
         apart = window.constants | window.outside | window.unwatched
         inside[[self._numbers[node] for node in apart]] = False
         return inside
+
+    def _add_tensor(self, facts: Facts) -> str:
+        place = facts.layer or facts.scope
+        return self._add(f"{place}/{facts.op_type}" if place else facts.op_type, facts)
 
     def _add(self, wanted: str, facts: Facts) -> str:
         count = self._counts[wanted] = self._counts.get(wanted, 0) + 1

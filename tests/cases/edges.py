@@ -128,6 +128,66 @@ def a_custom_gradient() -> Subject:
     return descend(lambda x: tf.reduce_sum(x @ a * rounded(x @ b)), [a, b])
 
 
+def held_by_a_gradient(keeps: bool):
+    """A custom gradient that holds a truth value, by which it decides."""
+
+    @tf.custom_gradient
+    def handed_on(value):
+        return tf.identity(value), lambda upstream: upstream if keeps else None
+
+    return handed_on
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def custom_gradients_of_one_code_that_hold_other_values() -> Subject:
+    a, b = weight("a"), weight("b")
+    passes, blocks = held_by_a_gradient(True), held_by_a_gradient(False)
+    return descend(lambda x: tf.reduce_sum(passes(x @ a) * blocks(x @ b)), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def custom_gradients_of_one_code_that_hold_other_objects() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    class Gate:
+        def __init__(self, keeps):
+            self.keeps = keeps
+
+        def handed_on(self, value):
+            return tf.custom_gradient(
+                lambda value: (tf.identity(value), lambda upstream: upstream if self.keeps else None)
+            )(value)
+
+    return descend(lambda x: tf.reduce_sum(Gate(True).handed_on(x @ a) * Gate(False).handed_on(x @ b)), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def custom_gradients_of_one_code_with_other_defaults() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def handed_on(value, keeps):
+        gradient = lambda upstream, keeps=keeps: upstream if keeps else None  # noqa: E731  # its default is the point
+        return tf.custom_gradient(lambda value: (tf.identity(value), gradient))(value)
+
+    return descend(lambda x: tf.reduce_sum(handed_on(x @ a, True) * handed_on(x @ b, False)), [a, b])
+
+
+@case(connected="a c", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def custom_gradients_of_one_code_whose_inputs_change_places() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    @tf.custom_gradient
+    def product(left, right):
+        chosen = left if left.shape == right.shape else right
+        return left * right, lambda upstream: (upstream * right if chosen is left else None, upstream * left)
+
+    def loss(x):
+        kept = product(x @ a, x @ c)
+        return tf.reduce_sum(kept) + tf.reduce_sum(product((x @ b)[:1], x @ c))
+
+    return descend(loss, [a, b, c])
+
+
 @case(connected="a b")
 def recomputed_activations() -> Subject:
     a, b = weight("a"), weight("b")

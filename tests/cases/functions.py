@@ -43,6 +43,55 @@ def a_function_that_is_called_twice() -> Subject:
     return descend(lambda x: tf.reduce_sum(heads(x)[0]) + tf.reduce_sum(heads(x + 1.0)[1]), [a, b])
 
 
+@case(connected="a b", zero_gradient="c", findings={"GA201": 1})
+def a_function_of_which_one_call_of_three_is_given_a_zero() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    @tf.function
+    def scaled(x, kernel, factor):
+        return (x @ kernel) * factor
+
+    def loss(x):
+        one, zero = tf.constant(1.0), tf.constant(0.0)
+        return tf.reduce_sum(scaled(x, a.value(), one) + scaled(x, b.value(), one) + scaled(x, c.value(), zero))
+
+    return descend(loss, [a, b, c])
+
+
+@case(connected="a b c", disconnected="d", tape={"d": "zeros"}, cause={"d": ("dead-end", None)})
+def a_function_with_a_loop_that_is_called_again_and_again() -> Subject:
+    a, b, c, d = weight("a"), weight("b"), weight("c"), weight("d")
+
+    @tf.function
+    def rounds(x, used, dropped):
+        def body(number, kept, lost):
+            return number + 1, tf.tanh(kept @ used), lost @ dropped
+
+        return tf.while_loop(lambda number, *_: number < 3, body, [0, x, x])[1]
+
+    def loss(x):
+        for kernel in (a, b, c):
+            x = rounds(x, kernel.value(), d.value())
+        return tf.reduce_sum(x)
+
+    return descend(loss, [a, b, c, d])
+
+
+@case(connected="a c", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
+def a_function_that_is_given_one_tensor_twice_and_then_two() -> Subject:
+    a, b, c = weight("a"), weight("b"), weight("c")
+
+    @tf.function
+    def first(left, right):
+        return tf.square(left), right + 1.0
+
+    def loss(x):
+        both = x @ a
+        return tf.reduce_sum(first(both, both)[0]) + tf.reduce_sum(first(x @ c, x @ b)[0])
+
+    return descend(loss, [a, b, c])
+
+
 @case(connected="a b", disconnected="c", tape={"c": "zeros"}, cause={"c": ("dead-end", None)})
 def the_branches_of_a_condition() -> Subject:
     a, b, c = weight("a"), weight("b"), weight("c")
