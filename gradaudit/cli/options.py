@@ -53,8 +53,16 @@ def of_every_verdict(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
-    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set."""
+    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set, --jobs."""
     for option in (
+        click.option(
+            "--jobs",
+            "-j",
+            type=click.IntRange(min=1),
+            default=1,
+            metavar="N",
+            help="Audit N scenarios at a time, each in a process of its own; the report is the same.  [default: 1]",
+        ),
         click.option(
             "--set",
             "overrides",
