@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradaudit.cli.asked import Run, places_of_modules
+from gradaudit.cli.asked import Run, places_of_modules, require_subjects
 from gradaudit.cli.attempts import Outcome, attempt
+from gradaudit.cli.kept import Kept
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, refuse, show_traceback
 from gradaudit.cli.terminal import Terminal, end_process, say, terminal_at_work
 from gradaudit.gate.policy import exit_status, failures
@@ -34,17 +35,27 @@ Finish = Callable[[Sequence[Audited], Terminal], int]
 """What becomes of the audits of a command that could be made; returns the exit status."""
 
 
-def audit_all(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, **options: Any) -> int:
-    """Make the audits, `jobs` at a time, and return what `finish` makes of them, gated; of a script, end with it."""
-    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+def audit_all(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, cache: Path | None = None, **options: Any) -> int:
+    """Make the audits, `jobs` at a time, and return what `finish` makes of them, gated; of a script, end with it.
 
+    What the folder `cache` knows is not made again, and what it does not know is kept there.
+    """
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+    from gradaudit.output import require_folder
+
+    if cache is not None:
+        require_subjects(runs, "--cache answers in the place of a subject")
+        require_folder(cache)
     require_tensorflow()
     quiet_tensorflow()
     with terminal_at_work() as terminal:
         for run in runs:
             if run.script is not None:
                 return _audit_script(run, run.script, finish, terminal, verify=options.get("verify", False))
-        outcomes = _outcomes(runs, terminal, min(jobs, len(runs)), options)
+        if cache is None:
+            outcomes = _outcomes(runs, terminal, min(jobs, len(runs)), options)
+        else:
+            outcomes = _kept_outcomes(runs, terminal, jobs, Kept(cache, options), options)
         audited = [
             Audited(run, outcome.audit, outcome.environment)
             for run, outcome in zip(runs, outcomes, strict=True)
@@ -62,11 +73,33 @@ def _outcomes(runs: Sequence[Run], terminal: Terminal, jobs: int, options: Mappi
     outcomes = []
     for run in runs:
         outcomes.append(attempt(run, partial(terminal.show, run.name), **options))
-        _tell(outcomes[-1])
+        _tell(run, outcomes[-1])
     return outcomes
 
 
-def _tell(outcome: Outcome) -> None:
+def _kept_outcomes(
+    runs: Sequence[Run], terminal: Terminal, jobs: int, kept: Kept, options: Mapping[str, Any]
+) -> list[Outcome]:
+    """What is kept of each audit, and what came of those of which nothing is, now kept too.
+
+    These are made each in a process of its own, in which nothing can be left of another audit.
+    """
+    outcomes = {run.name: outcome for run in runs if (outcome := kept.outcome(run)) is not None}
+    rest = [run for run in runs if run.name not in outcomes]
+
+    def tell_and_keep(run: Run, outcome: Outcome) -> None:
+        _tell(run, outcome)
+        kept.keep(run, outcome)
+
+    if rest:
+        from gradaudit.cli.workers import attempt_in_processes
+
+        made = attempt_in_processes(rest, min(jobs, len(rest)), terminal, tell_and_keep, watched=True, **options)
+        outcomes.update(zip((run.name for run in rest), made, strict=True))
+    return [outcomes[run.name] for run in runs]
+
+
+def _tell(_run: Run, outcome: Outcome) -> None:
     for message in outcome.messages:
         say(message)
 

@@ -42,6 +42,7 @@ def write_baseline(
     overrides: tuple[str, ...],
     output: Path | None,
     jobs: int,
+    cache: Path | None,
 ) -> int:
     """Write all that a run fails on now into the baseline file.
 
@@ -68,7 +69,7 @@ def write_baseline(
         say(f"{len(found.entries)} entries written to {'standard output' if path == DASH else path}.{hint}")
         return 0
 
-    return audit_all(runs, finish, jobs=jobs)
+    return audit_all(runs, finish, jobs=jobs, cache=cache)
 
 
 def _baseline_before(path: Path) -> Baseline | None:

@@ -53,6 +53,7 @@ def cover(
     suggest: bool,
     probe: int | None,
     jobs: int,
+    cache: Path | None,
     forms: tuple[str, ...],
     outputs: tuple[Path, ...],
     folder: Path | None,
@@ -95,4 +96,4 @@ def cover(
             return COULD_NOT_AUDIT
         return 1 if any(wording.left_uncovered(audit) for audit in audits) else 0
 
-    return audit_all(runs, finish, jobs=jobs, terms=terms, suggest=suggest, measure=probe or 0)
+    return audit_all(runs, finish, jobs=jobs, cache=cache, terms=terms, suggest=suggest, measure=probe or 0)

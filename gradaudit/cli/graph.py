@@ -66,6 +66,7 @@ def graph(
     form: str | None,
     output: Path,
     jobs: int,
+    cache: Path | None,
 ) -> int:
     """Draw the gradient graph of a train step, or write it for other tools.
 
@@ -91,7 +92,7 @@ def graph(
             put(content, file)
         return 0 if len(drawn) == len(runs) else COULD_NOT_AUDIT
 
-    return audit_all(runs, finish, jobs=jobs)
+    return audit_all(runs, finish, jobs=jobs, cache=cache)
 
 
 def _form_of(output: Path | None) -> str:

@@ -53,6 +53,7 @@ def trace(
     verify: bool,
     probe: int | None,
     jobs: int,
+    cache: Path | None,
 ) -> int:
     """Audit a train step without running it.
 
@@ -67,7 +68,7 @@ def trace(
     runs = runs_asked_for(subject, config, scenarios, overrides, fail_on, baseline)
     if probe is not None:
         require_subjects(runs, "--probe runs real steps")
-    return _trace(runs, forms, outputs, folder, jobs=jobs, verify=verify, probe=probe or 0)
+    return _trace(runs, forms, outputs, folder, jobs=jobs, cache=cache, verify=verify, probe=probe or 0)
 
 
 def _trace(

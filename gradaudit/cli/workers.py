@@ -15,14 +15,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from gradaudit.cache.manifest import Manifest, manifest_of
+from gradaudit.cache.watch import stop_watching, watch, watch_arguments
 from gradaudit.cli.asked import Run
 from gradaudit.cli.attempts import Outcome, attempt
 from gradaudit.cli.terminal import Terminal, end_process, standard_output_kept_clean
+from gradaudit.errors import TraceError
 
 _PRELOADED = "gradaudit.cli.preloaded"
 _NO_WORKING_FOLDER = "PYTHONSAFEPATH"
@@ -30,11 +34,18 @@ _NO_WORKING_FOLDER = "PYTHONSAFEPATH"
 
 
 def attempt_in_processes(
-    runs: Sequence[Run], jobs: int, terminal: Terminal, tell: Callable[[Outcome], None], **options: Any
+    runs: Sequence[Run],
+    jobs: int,
+    terminal: Terminal,
+    tell: Callable[[Run, Outcome], None],
+    *,
+    watched: bool = False,
+    **options: Any,
 ) -> list[Outcome]:
     """Make audits, `jobs` at a time; of one whose process dies, the outcome says so.
 
-    `tell` gets each outcome, in the order of the runs, as soon as those before it are known.
+    `tell` gets each outcome, in the order of the runs, as soon as those before it are known. If the audits are
+    `watched`, their outcomes hold what they were made from.
     """
     context = _context()
     waiting = list(runs)
@@ -45,13 +56,13 @@ def attempt_in_processes(
     try:
         while len(outcomes) < len(runs):
             while waiting and len(working) < jobs:
-                working.append(_Worker.started(context, waiting.pop(0), options))
+                working.append(_Worker.started(context, waiting.pop(0), watched, options))
             terminal.show_all({worker.run.name: worker.phase for worker in working})
             wait([awaited for worker in working for awaited in (worker.pipe, worker.process.sentinel)])
             outcomes.update((worker.run.name, outcome) for worker in working if (outcome := worker.outcome()))
             working = [worker for worker in working if worker.run.name not in outcomes]
             while told < len(runs) and runs[told].name in outcomes:
-                tell(outcomes[runs[told].name])
+                tell(runs[told], outcomes[runs[told].name])
                 told += 1
     finally:
         for worker in working:  # the command is interrupted, or has failed
@@ -97,10 +108,10 @@ class _Worker:
     phase: str = "import"
 
     @staticmethod
-    def started(context: Any, run: Run, options: Mapping[str, Any]) -> _Worker:
+    def started(context: Any, run: Run, watched: bool, options: Mapping[str, Any]) -> _Worker:
         """Let a process begin."""
         here, there = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(run, options, dict(os.environ), there))
+        process = context.Process(target=_work, args=(run, options, watched, dict(os.environ), there))
         process.start()
         there.close()
         return _Worker(run, process, here)
@@ -129,16 +140,35 @@ class _Worker:
         )
 
 
-def _work(run: Run, options: Mapping[str, Any], environment: Mapping[str, str], pipe: Connection) -> None:
+def _work(
+    run: Run, options: Mapping[str, Any], watched: bool, environment: Mapping[str, str], pipe: Connection
+) -> None:
     """What a process does: make one audit, send what came of it, and end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the terminal interrupts all; one of them says so
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    stop_watching()
     os.environ.clear()
     os.environ.update(environment)  # a server may be older than this command
     with standard_output_kept_clean():
-        pipe.send(attempt(run, pipe.send, **options))
+        pipe.send(attempt(run, pipe.send, partial(_watching, environment) if watched else None, **options))
         atexit._run_exitfuncs()
         end_process(0)  # no thread of the audited code is waited for
+
+
+def _watching(environment: Mapping[str, str]) -> Callable[[], Manifest]:
+    """Watch all that is read from here on, as the server has until here; returns what tells of it."""
+    watching = watch()
+    watching.is_on = True
+    watch_arguments(watching)
+    places = list(sys.path)
+    from gradaudit.tracing.file_reads import tell_file_reads
+    from gradaudit.tracing.patches import Patches
+
+    try:
+        tell_file_reads(Patches(), watching)  # for good: the process is this audit's alone
+    except TraceError as error:
+        watching.note_unheld(str(error))
+    return partial(manifest_of, watching, environment, places)
 
 
 def _end_with_parent() -> None:
