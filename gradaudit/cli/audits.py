@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradaudit.cli.asked import Run, places_of_modules
+from gradaudit.cli.asked import Run, places_of_modules, require_subjects
+from gradaudit.cli.attempts import Outcome, attempt
+from gradaudit.cli.kept import Kept
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, refuse, show_traceback
 from gradaudit.cli.terminal import Terminal, end_process, say, terminal_at_work
-from gradaudit.errors import MeasureError
 from gradaudit.gate.policy import exit_status, failures
 from gradaudit.graph.verdicts import STATUSES, Finding
 
@@ -20,34 +22,99 @@ if TYPE_CHECKING:
     from gradaudit.graph.report import Audit, Report
 
 
-def audit_all(
-    runs: Sequence[Run],
-    finish: Callable[[Sequence[tuple[Run, Audit]], Terminal], int],
-    **options: Any,
-) -> int:
-    """Make the audits, and return what `finish` makes of those that could be made, gated; of a script, end with it."""
-    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+@dataclass(frozen=True)
+class Audited:
+    """An audit that was made, gated, and the software that it was made with."""
 
+    run: Run
+    audit: Audit
+    environment: Mapping[str, str]
+
+
+Finish = Callable[[Sequence[Audited], Terminal], int]
+"""What becomes of the audits of a command that could be made; returns the exit status."""
+
+
+def audit_all(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, cache: Path | None = None, **options: Any) -> int:
+    """Make the audits, `jobs` at a time, and return what `finish` makes of them, gated; of a script, end with it.
+
+    What the folder `cache` knows is not made again, and what it does not know is kept there.
+    """
+    from gradaudit.environment import quiet_tensorflow, require_tensorflow
+    from gradaudit.output import require_folder
+
+    if cache is not None:
+        require_subjects(runs, "--cache answers in the place of a subject")
+        require_folder(cache)
     require_tensorflow()
     quiet_tensorflow()
     with terminal_at_work() as terminal:
         for run in runs:
             if run.script is not None:
                 return _audit_script(run, run.script, finish, terminal, verify=options.get("verify", False))
-        outcomes = [(run, attempt(run, terminal.show, **options)) for run in runs]
-        audited = [(run, audit) for run, audit in outcomes if audit is not None]
-        return finish(gated_runs(audited, of_all=len(audited) == len(runs)), terminal)
+        if cache is None:
+            outcomes = _outcomes(runs, terminal, min(jobs, len(runs)), options)
+        else:
+            outcomes = _kept_outcomes(runs, terminal, jobs, Kept(cache, options), options)
+        audited = [
+            Audited(run, outcome.audit, outcome.environment)
+            for run, outcome in zip(runs, outcomes, strict=True)
+            if outcome.audit is not None
+        ]
+        return finish(_gated(audited, of_all=len(audited) == len(runs)), terminal)
+
+
+def _outcomes(runs: Sequence[Run], terminal: Terminal, jobs: int, options: Mapping[str, Any]) -> list[Outcome]:
+    """What came of each audit, told in the order of the runs."""
+    if jobs > 1:
+        from gradaudit.cli.workers import attempt_in_processes
+
+        return attempt_in_processes(runs, jobs, terminal, _tell, **options)
+    outcomes = []
+    for run in runs:
+        outcomes.append(attempt(run, partial(terminal.show, run.name), **options))
+        _tell(run, outcomes[-1])
+    return outcomes
+
+
+def _kept_outcomes(
+    runs: Sequence[Run], terminal: Terminal, jobs: int, kept: Kept, options: Mapping[str, Any]
+) -> list[Outcome]:
+    """What is kept of each audit, and what came of those of which nothing is, now kept too.
+
+    These are made each in a process of its own, in which nothing can be left of another audit.
+    """
+    outcomes = {run.name: outcome for run in runs if (outcome := kept.outcome(run)) is not None}
+    rest = [run for run in runs if run.name not in outcomes]
+
+    def tell_and_keep(run: Run, outcome: Outcome) -> None:
+        _tell(run, outcome)
+        kept.keep(run, outcome)
+
+    if rest:
+        from gradaudit.cli.workers import attempt_in_processes
+
+        made = attempt_in_processes(rest, min(jobs, len(rest)), terminal, tell_and_keep, watched=True, **options)
+        outcomes.update(zip((run.name for run in rest), made, strict=True))
+    return [outcomes[run.name] for run in runs]
+
+
+def _tell(_run: Run, outcome: Outcome) -> None:
+    for message in outcome.messages:
+        say(message)
 
 
 def _audit_script(
     run: Run,
     script: Path | str,
-    finish: Callable[[Sequence[tuple[Run, Audit]], Terminal], int],
+    finish: Finish,
     terminal: Terminal,
     *,
     verify: bool,
 ) -> int:
     """Run a script up to its first step; the process ends there, and returns only where there is none."""
+    from gradaudit.environment import versions
+
     folder = Path.cwd()
 
     def conclude(conclusion: Audit | Exception) -> None:
@@ -55,7 +122,7 @@ def _audit_script(
         try:
             if isinstance(conclusion, Exception):
                 raise conclusion
-            audited = gated_runs([(run, conclusion)], of_all=True)
+            audited = _gated([Audited(run, conclusion, versions())], of_all=True)
             os.chdir(folder)  # what is written is meant from here, wherever the script went
             status = finish(audited, terminal)
         except Exception as error:  # noqa: BLE001  # as at the end of any other command
@@ -80,58 +147,29 @@ def _audit_script(
     return COULD_NOT_AUDIT
 
 
-def attempt(run: Run, show: Callable[[str, str], None], **options: Any) -> Audit | None:
-    """Make one audit, or say why it cannot be made: the others go on."""
-    show(run.name, "import")
-    folder = Path.cwd()
-    try:
-        from gradaudit.auditing import audit
-        from gradaudit.subject_lookup import audited_code_forgotten, lazy_subject
-
-        with audited_code_forgotten():
-            return audit(
-                lazy_subject(run.reference, folder=run.folder, project=run.plan.project, changed=run.plan.changed),
-                scenario=run.plan.scenario,
-                participation_scopes=run.plan.participation_scopes,
-                contracts=run.plan.contracts,
-                **options,
-                progress=lambda phase: show(run.name, phase),
-            )
-    except MeasureError as error:
-        refuse(run.prefix + str(error))
-        show_traceback(error)
-        audit_without: Audit = error.audit
-        return audit_without
-    except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
-        refuse(run.prefix + explained(error))
-        show_traceback(error)
-    finally:
-        os.chdir(folder)  # what is written is meant from here, wherever the audited code went
-    return None
-
-
-def gated_runs(audited: Sequence[tuple[Run, Audit]], *, of_all: bool) -> list[tuple[Run, Audit]]:
+def _gated(audited: Sequence[Audited], *, of_all: bool) -> list[Audited]:
     """The audits with their findings as the project grades and accepts them; `of_all` says that none is missing."""
     from gradaudit.gating import gated
 
-    gates = [replace(run.gate, is_whole=run.gate.is_whole and of_all) for run, _ in audited]
-    audits = gated([audit for _, audit in audited], gates)
-    return [(run, audit) for (run, _), audit in zip(audited, audits, strict=True)]
+    gates = [replace(each.run.gate, is_whole=each.run.gate.is_whole and of_all) for each in audited]
+    audits = gated([each.audit for each in audited], gates)
+    return [replace(each, audit=audit) for each, audit in zip(audited, audits, strict=True)]
 
 
-def report_of(audits: Sequence[Audit]) -> Report:
+def report_of(audited: Sequence[Audited]) -> Report:
     """The audits as a report, with the software that made them."""
-    from gradaudit.environment import tool, versions
+    from gradaudit.environment import tool
     from gradaudit.graph.report import Report
 
-    return Report(tool=tool(), environment=versions(), audits=tuple(audits))
+    environment = dict(audited[0].environment) if audited else {}
+    return Report(tool=tool(), environment=environment, audits=tuple(each.audit for each in audited))
 
 
-def judge(run: Run, audit: Audit) -> int:
+def judge(audited: Audited) -> int:
     """Say on what a run fails, if on anything; returns the exit status."""
-    failed = failures(audit)
+    failed = failures(audited.audit)
     if failed:
-        say(f"{run.prefix}The gate fails: {', '.join(_counted(failed))}.")
+        say(f"{audited.run.prefix}The gate fails: {', '.join(_counted(failed))}.")
     return exit_status(failed)
 
 

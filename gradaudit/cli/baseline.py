@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradaudit.cli.asked import Run, runs_asked_for
-from gradaudit.cli.audits import audit_all
+from gradaudit.cli.asked import runs_asked_for
+from gradaudit.cli.audits import Audited, audit_all
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT, help_unless_command
 from gradaudit.cli.options import A_FILE, DASH, file_or_none, of_every_audit, require_writable
 from gradaudit.cli.terminal import Terminal, say
@@ -18,7 +18,6 @@ from gradaudit.errors import ConfigError
 
 if TYPE_CHECKING:
     from gradaudit.gate.baseline import Baseline
-    from gradaudit.graph.report import Audit
 
 
 @click.group(invoke_without_command=True)
@@ -42,6 +41,8 @@ def write_baseline(
     scenarios: tuple[str, ...],
     overrides: tuple[str, ...],
     output: Path | None,
+    jobs: int,
+    cache: Path | None,
 ) -> int:
     """Write all that a run fails on now into the baseline file.
 
@@ -54,12 +55,12 @@ def write_baseline(
     require_writable([path], None)
     before = _baseline_before(path)
 
-    def finish(audited: Sequence[tuple[Run, Audit]], terminal: Terminal) -> int:
+    def finish(audited: Sequence[Audited], terminal: Terminal) -> int:
         terminal.release()
         if len(audited) < len(runs):
             say("The baseline is not written, because not all could be audited.")
             return COULD_NOT_AUDIT
-        found = baseline_of([audit for _, audit in audited])
+        found = baseline_of([each.audit for each in audited])
         is_whole = all(run.gate.is_whole for run in runs)
         names = [run.plan.scenario or "" for run in runs]
         whole = found if before is None or is_whole else found.with_others(before, names)
@@ -68,7 +69,7 @@ def write_baseline(
         say(f"{len(found.entries)} entries written to {'standard output' if path == DASH else path}.{hint}")
         return 0
 
-    return audit_all(runs, finish)
+    return audit_all(runs, finish, jobs=jobs, cache=cache)
 
 
 def _baseline_before(path: Path) -> Baseline | None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from gradaudit.cli.asked import Run, require_subjects, runs_asked_for
-from gradaudit.cli.audits import audit_all, report_of
+from gradaudit.cli.asked import require_subjects, runs_asked_for
+from gradaudit.cli.audits import Audited, audit_all, report_of
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT
 from gradaudit.cli.options import A_FILE, Reporting, deliveries_of, of_every_audit, of_every_report, require_writable
 from gradaudit.cli.terminal import Terminal
 from gradaudit.cli.writing import deliver, write_folder, write_plots
-
-if TYPE_CHECKING:
-    from gradaudit.graph.report import Audit
 
 
 @click.command(cls=Reporting)
@@ -56,6 +52,8 @@ def cover(
     terms: tuple[str, ...],
     suggest: bool,
     probe: int | None,
+    jobs: int,
+    cache: Path | None,
     forms: tuple[str, ...],
     outputs: tuple[Path, ...],
     folder: Path | None,
@@ -85,9 +83,9 @@ def cover(
         require_tensorflow()
         require_matplotlib()
 
-    def finish(audited: Sequence[tuple[Run, Audit]], terminal: Terminal) -> int:
-        audits = [audit for _, audit in audited]
-        report = report_of(audits)
+    def finish(audited: Sequence[Audited], terminal: Terminal) -> int:
+        audits = [each.audit for each in audited]
+        report = report_of(audited)
         plots, mishap = write_folder(report, folder, terminal.show, write_plots) if audits else ({}, None)
         terminal.release()
         if audits:
@@ -98,4 +96,4 @@ def cover(
             return COULD_NOT_AUDIT
         return 1 if any(wording.left_uncovered(audit) for audit in audits) else 0
 
-    return audit_all(runs, finish, terms=terms, suggest=suggest, measure=probe or 0)
+    return audit_all(runs, finish, jobs=jobs, cache=cache, terms=terms, suggest=suggest, measure=probe or 0)

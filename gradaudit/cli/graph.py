@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from gradaudit.cli.asked import Run, runs_asked_for
-from gradaudit.cli.audits import audit_all
+from gradaudit.cli.audits import Audited, audit_all
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, refuse, show_traceback
 from gradaudit.cli.options import A_FILE, DASH, file_or_none, of_every_audit
 from gradaudit.cli.terminal import Terminal, say
 from gradaudit.cli.writing import put
 
 if TYPE_CHECKING:
-    from gradaudit.graph.report import Audit
     from gradaudit.reports.graph_report import GraphRequest
 
 
@@ -66,6 +65,8 @@ def graph(
     around: str | None,
     form: str | None,
     output: Path,
+    jobs: int,
+    cache: Path | None,
 ) -> int:
     """Draw the gradient graph of a train step, or write it for other tools.
 
@@ -83,15 +84,15 @@ def graph(
     chosen = level or ("layer" if focus is None and around is None else "op")
     request = GraphRequest(written_as, chosen, focus, around)
 
-    def finish(audited: Sequence[tuple[Run, Audit]], terminal: Terminal) -> int:
-        contents = {run.name: _graph_of(run, audit, request, terminal.show) for run, audit in audited}
+    def finish(audited: Sequence[Audited], terminal: Terminal) -> int:
+        contents = {each.run.name: _graph_of(each, request, terminal.show) for each in audited}
         terminal.release()
         drawn = [(file, content) for run, file in zip(runs, files, strict=True) if (content := contents.get(run.name))]
         for file, content in drawn:
             put(content, file)
         return 0 if len(drawn) == len(runs) else COULD_NOT_AUDIT
 
-    return audit_all(runs, finish)
+    return audit_all(runs, finish, jobs=jobs, cache=cache)
 
 
 def _form_of(output: Path | None) -> str:
@@ -137,13 +138,14 @@ def _graph_files(runs: Sequence[Run], output: Path | None, form: str) -> list[Pa
     return [output]
 
 
-def _graph_of(run: Run, audit: Audit, request: GraphRequest, show: Callable[[str, str], None]) -> bytes | None:
+def _graph_of(audited: Audited, request: GraphRequest, show: Callable[[str, str], None]) -> bytes | None:
     """Draw, or say why that cannot be: the others go on."""
     from gradaudit.reports.graph_report import render_graph
 
+    run = audited.run
     show(run.name, "draw")
     try:
-        file = render_graph(audit, request)
+        file = render_graph(audited.audit, request)
     except Exception as error:  # noqa: BLE001  # nor may one drawing's crash take the others along
         refuse(run.prefix + explained(error))
         show_traceback(error)

@@ -51,8 +51,13 @@ def explained(error: Exception) -> str:
 
 def show_traceback(error: BaseException) -> None:
     """Show where an error came from, if that is asked for by the environment."""
-    if os.environ.get(DEBUG):
-        say("".join(traceback.format_exception(error)))
+    for message in tracebacks(error):
+        say(message)
+
+
+def tracebacks(error: BaseException) -> tuple[str, ...]:
+    """Where an error came from, as a message; none where that is not asked for by the environment."""
+    return ("".join(traceback.format_exception(error)),) if os.environ.get(DEBUG) else ()
 
 
 def refuse(message: str) -> int:

@@ -53,8 +53,23 @@ def of_every_verdict(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def of_every_audit(command: Callable[..., int]) -> Callable[..., int]:
-    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set."""
+    """Add what every command that audits takes: SUBJECT, --config, --scenario, --set, --jobs, --cache."""
     for option in (
+        click.option(
+            "--cache",
+            type=A_FILE,
+            metavar="DIR",
+            help="Answer from DIR where all that the audit was made from is as it was, and keep new answers there. "
+            "Reading them can run code: DIR has to be trusted as the project is.",
+        ),
+        click.option(
+            "--jobs",
+            "-j",
+            type=click.IntRange(min=1),
+            default=1,
+            metavar="N",
+            help="Audit N scenarios at a time, each in a process of its own; the report is the same.  [default: 1]",
+        ),
         click.option(
             "--set",
             "overrides",

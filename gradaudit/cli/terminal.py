@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -83,22 +83,27 @@ def _readers_may_leave() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Terminal:
-    """The terminal while audits are made: `show` which one is in which phase, `release` it for the report."""
+    """The terminal while audits are made: it shows which are in which phase, until it is released for the report."""
 
-    show: Callable[[str, str], None]
+    show_all: Callable[[Mapping[str, str]], None]
+    """Takes the phase of each audit that is being made, by its name."""
     release: Callable[[], None]
+
+    def show(self, audit: str, phase: str) -> None:
+        """Show an audit that is made alone."""
+        self.show_all({audit: phase})
 
 
 @contextlib.contextmanager
 def terminal_at_work() -> Iterator[Terminal]:
     """Keep standard output clean and show progress, until the block ends or the terminal is released."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_standard_output_kept_clean())
+        stack.enter_context(standard_output_kept_clean())
         yield Terminal(stack.enter_context(_progress()), stack.close)
 
 
 @contextlib.contextmanager
-def _standard_output_kept_clean() -> Iterator[None]:
+def standard_output_kept_clean() -> Iterator[None]:
     """Send to standard error what the audited code prints: from Python, from C libraries and from child processes."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, AttributeError):  # one of the two is closed
@@ -119,16 +124,20 @@ def _restore_standard_output(kept: int) -> None:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, str], None]]:
-    """Yield what shows, on a terminal, which audit is in which phase."""
+def _progress() -> Iterator[Callable[[Mapping[str, str]], None]]:
+    """Yield what shows, on a terminal, which audits are in which phase."""
     if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda audit_all, _phase: None
+        yield lambda _phases: None
         return
     from rich.console import Console
     from rich.text import Text
 
     with Console(stderr=True).status("") as status:
-        yield lambda audit, phase: status.update(Text(f"{_printable(audit)}: {PHASES.get(phase, phase)}"))
+        yield lambda phases: status.update(Text("\n".join(_in_words(*each) for each in phases.items())))
+
+
+def _in_words(audit: str, phase: str) -> str:
+    return f"{_printable(audit)}: {PHASES.get(phase, phase)}"
 
 
 def end_process(status: int) -> NoReturn:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gradaudit.cli.asked import Run, found_script, require_subjects, runs_asked_for
-from gradaudit.cli.audits import audit_all, judge, report_of
+from gradaudit.cli.audits import Audited, audit_all, judge, report_of
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT
 from gradaudit.cli.options import (
     FORMATS,
@@ -25,9 +25,6 @@ from gradaudit.cli.options import (
 from gradaudit.cli.terminal import Terminal
 from gradaudit.cli.writing import deliver, render_as_text, write_folder, write_pictures
 from gradaudit.gate.policy import DEFAULT_FAIL_ON, parse_fail_on
-
-if TYPE_CHECKING:
-    from gradaudit.graph.report import Audit
 
 
 @click.command(cls=Reporting)
@@ -55,6 +52,8 @@ def trace(
     baseline: Path | None,
     verify: bool,
     probe: int | None,
+    jobs: int,
+    cache: Path | None,
 ) -> int:
     """Audit a train step without running it.
 
@@ -69,7 +68,7 @@ def trace(
     runs = runs_asked_for(subject, config, scenarios, overrides, fail_on, baseline)
     if probe is not None:
         require_subjects(runs, "--probe runs real steps")
-    return _trace(runs, forms, outputs, folder, verify=verify, probe=probe or 0)
+    return _trace(runs, forms, outputs, folder, jobs=jobs, cache=cache, verify=verify, probe=probe or 0)
 
 
 def _trace(
@@ -79,15 +78,15 @@ def _trace(
     deliveries = deliveries_of(forms, outputs)
     require_writable(outputs, folder)
 
-    def finish(audited: Sequence[tuple[Run, Audit]], terminal: Terminal) -> int:
-        report = report_of([audit for _, audit in audited])
+    def finish(audited: Sequence[Audited], terminal: Terminal) -> int:
+        report = report_of(audited)
         pictures, mishap = write_folder(report, folder, terminal.show, write_pictures) if audited else ({}, None)
         terminal.release()
         if audited:
             deliver(report, deliveries, partial(render_as_text, pictures=pictures))
         if mishap is not None:
             raise mishap
-        status = max([judge(run, audit) for run, audit in audited], default=COULD_NOT_AUDIT)
+        status = max(map(judge, audited), default=COULD_NOT_AUDIT)
         return status if len(audited) == len(runs) else COULD_NOT_AUDIT
 
     return audit_all(runs, finish, **options)

@@ -15,7 +15,7 @@ _COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note"
 
 
 def render_github(report: Report) -> str:
-    """A line for each finding that nobody accepts, the worst first, or one that says that there is none."""
+    """A line for each finding that nobody accepts, the worst first, or one that says that there is none; then notes."""
     return "".join(f"{line}\n" for audit in report.audits for line in _lines(audit))
 
 
@@ -25,6 +25,8 @@ def _lines(audit: Audit) -> Iterator[str]:
         yield from (_annotation(audit, finding) for finding in found if finding.severity == severity)
     if not found:
         yield f"::notice title={_property(wording.title(audit))}::{_data(wording.headline(audit))}"
+    for note in audit.notes:
+        yield f"::notice title={_property(wording.title(audit))}::Note: {_data(note)}"
 
 
 def _annotation(audit: Audit, finding: Finding) -> str:

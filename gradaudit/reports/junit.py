@@ -21,6 +21,8 @@ def render_junit(report: Report) -> str:
         suite.extend(cases)
         for element in (root, suite):
             _count(element, cases)
+        if audit.notes:
+            Xml.SubElement(suite, "system-out").text = "\n".join(f"Note: {inert(note)}" for note in audit.notes)
         suite.set("time", f"{sum(audit.seconds.values()):.3f}")
     Xml.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{Xml.tostring(root, encoding="unicode")}\n'

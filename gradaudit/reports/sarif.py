@@ -41,9 +41,16 @@ def _run(report: Report, audit: Audit) -> dict[str, Any]:
         "automationDetails": {"id": f"gradaudit/{wording.name(audit)}/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {_SOURCE_ROOT: {"description": {"text": _MEANT_BY_ROOT}}},
+        **({"invocations": [_invocation(audit)]} if audit.notes else {}),
         "results": [_result(audit, finding, rules.index(finding.rule)) for finding in audit.findings],
         "properties": {"subject": audit.subject, "scenario": audit.scenario},
     }
+
+
+def _invocation(audit: Audit) -> dict[str, Any]:
+    """The audit itself, with its remarks."""
+    notes = [{"level": "note", "message": {"text": note}} for note in audit.notes]
+    return {"executionSuccessful": True, "toolExecutionNotifications": notes}
 
 
 def _result(audit: Audit, finding: Finding, index: int) -> dict[str, Any]:

@@ -190,16 +190,9 @@ def _closing(audit: Audit, picture: str | None) -> Iterator[Text]:
     for note in audit.notes:
         yield Text(f"Note: {inert(note)}", "aside")
     if not wording.is_healthy(audit):
-        yield Text(_how(audit), "aside")
+        yield Text(wording.how_made(audit), "aside")
     if picture:
         yield Text.assemble(("Picture: ", "aside"), (inert(picture), "source"))
-
-
-def _how(audit: Audit) -> str:
-    weights = "with its weights allocated" if audit.weights_allocated else "with no weights allocated"
-    if not audit.seconds:
-        return f"Traced {weights}."
-    return f"Traced in {sum(audit.seconds.values()):.1f} s, {weights}."
 
 
 def _scenarios(report: Report, columns: int) -> Group:

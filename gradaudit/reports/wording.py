@@ -39,6 +39,15 @@ def name(audit: Audit) -> str:
     return audit.name
 
 
+def how_made(audit: Audit) -> str:
+    """How long it took, and with what weights."""
+    weights = "with its weights allocated" if audit.weights_allocated else "with no weights allocated"
+    if not audit.seconds:
+        return f"Traced {weights}."
+    verb = "Answered" if "cache" in audit.seconds else "Traced"
+    return f"{verb} in {sum(audit.seconds.values()):.1f} s, {weights}."
+
+
 def headline(audit: Audit) -> str:
     """The one line that matters: how many variables will never learn, or that all do."""
     never = sum(audit.count(status) for status in NEVER_LEARNS)

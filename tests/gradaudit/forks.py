@@ -16,8 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from gradaudit.cache.watch import stop_watching
+
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
-_IMPORTED = ["tensorflow", "keras", "gradaudit.running", "gradaudit.auditing", "gradaudit.cli"]
+_IMPORTED = [
+    "gradaudit.cli.preloaded",
+    "tensorflow",
+    "keras",
+    "gradaudit.running",
+    "gradaudit.auditing",
+    "gradaudit.cli",
+]
+"""The first is what `--jobs` forks from, whose processes come from this server too where a test runs it."""
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_IMPORTED)
@@ -56,6 +66,7 @@ def _become(
     errors: Path,
 ) -> None:
     """What the fork does: become the process that is asked for, and do what it does."""
+    stop_watching()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from collections.abc import Callable
 from itertools import islice
@@ -51,6 +52,17 @@ def test_a_keras_model_is_audited_without_allocating_weights() -> None:
     assert result.weights_allocated is False
     assert result.optimizer == "Adam"
     assert [group.outputs for group in result.groups] == [("unused",)]
+
+
+def test_an_audit_can_be_sent_to_another_process() -> None:
+    result = audit(lambda: Subject.from_keras(two_heads(), (X, {"used": Y})), suggest=True)
+    received = pickle.loads(pickle.dumps(result))
+
+    assert received == result
+    assert received.to_dict() == result.to_dict()
+    assert received.made_at == result.made_at
+    assert list(received.graph.nodes(data=True)) == list(result.graph.nodes(data=True))
+    assert list(received.graph.edges(data=True)) == list(result.graph.edges(data=True))
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def _audit(audit: Audit) -> dict[str, Any]:
         "sum": wording.sum_line(audit),
         "keras": list(wording.keras_sentences(audit)),
         "notes": list(audit.notes),
-        "how": _how(audit),
+        "how": wording.how_made(audit),
         "terms": [_term(loss, term, len(audit.objectives) > 1) for loss, term in _columns(audit)],
         "variables": [
             [
@@ -97,11 +97,6 @@ def _facts(audit: Audit) -> list[str]:
         *([audit.optimizer] if audit.optimizer else []),
         f"{audit.graph.number_of_nodes():,} tensors",
     ]
-
-
-def _how(audit: Audit) -> str:
-    weights = "with its weights allocated" if audit.weights_allocated else "with no weights allocated"
-    return f"Traced in {sum(audit.seconds.values()):.1f} s, {weights}." if audit.seconds else f"Traced {weights}."
 
 
 def _columns(audit: Audit) -> Iterator[tuple[Objective, Term]]:

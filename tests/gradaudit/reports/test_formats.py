@@ -115,7 +115,7 @@ def test_markdown_shows_a_name_and_never_obeys_it(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 def test_an_annotation_stays_one_line_and_its_properties_stay_apart(text: str) -> None:
     lines = FORMATS["github"](report_of(hostile(text))).splitlines()
-    assert [line.partition(" ")[0] for line in lines] == ["::error", "::warning"]
+    assert [line.partition(" ")[0] for line in lines] == ["::error", "::warning", "::notice"]
     for line in lines:
         properties = line.partition(" ")[2].partition("::")[0]
         assert [each.partition("=")[0] for each in properties.split(",")] in (["file", "line", "title"], ["title"])
@@ -276,6 +276,12 @@ def test_annotations_stand_at_the_line_and_the_worst_come_first() -> None:
     assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::notice"]
     assert lines[0].startswith("::error file=model.py,line=7,title=GA201 ")
     assert "a%3Ab%2Cc" in lines[0]
+
+
+@pytest.mark.parametrize("form", ALL)
+def test_a_note_is_told_in_every_format(form: str) -> None:
+    audit = dataclasses.replace(drawn_audit("loss > m/kernel"), notes=("weights were allocated",))
+    assert "weights were allocated" in ALL[form](report_of(audit))
 
 
 def test_a_healthy_audit_is_told_in_every_format() -> None:

@@ -1,0 +1,67 @@
+"""Answers of earlier commands: taken from the cache where nothing has changed, and kept there where that is certain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gradaudit.cli.asked import Run
+from gradaudit.cli.attempts import Outcome
+from gradaudit.cli.terminal import say
+from gradaudit.errors import OutputError
+
+
+class Kept:
+    """A folder of answers, for audits that are made with the same options."""
+
+    def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._options = options
+
+    @cached_property
+    def _software(self) -> dict[str, str]:
+        from gradaudit.cache.software import software
+
+        return software()
+
+    def outcome(self, run: Run) -> Outcome | None:
+        """What came of the same audit before, if it would be made from the same now."""
+        from gradaudit.cache.entries import read_answer
+
+        began = time.perf_counter()
+        answer = read_answer(self._file(run), self._software)
+        if answer is None or not isinstance(answer.content, Outcome) or answer.content.audit is None:
+            return None
+        audit = answer.content.audit
+        files = len(answer.manifest.contents)
+        note = (
+            f"answered from the cache of {self._folder}: made at {answer.made} from {files} files, and all that it was "
+            "made from is as it was."
+        )
+        seconds = {"cache": time.perf_counter() - began}
+        return replace(answer.content, audit=replace(audit, notes=(*audit.notes, note), seconds=seconds))
+
+    def keep(self, run: Run, outcome: Outcome) -> None:
+        """Keep what came of an audit, if it is held fast what that was made from."""
+        from gradaudit.cache.entries import write_answer
+
+        if outcome.manifest is None:
+            return
+        if outcome.manifest.software != self._software:
+            say(f"{run.prefix}Not cached: the software was changed meanwhile.")
+            return
+        try:
+            write_answer(self._file(run), replace(outcome, manifest=None), outcome.manifest)
+        except OutputError as error:
+            say(f"{run.prefix}Not cached: {error}")
+
+    def _file(self, run: Run) -> Path:
+        from gradaudit.cache.entries import file_of
+
+        plan = run.plan
+        asked = (plan.scenario, plan.project, plan.changed, plan.participation_scopes, plan.contracts)
+        return file_of(self._folder, (run.reference, str(run.folder.resolve()), asked, sorted(self._options.items())))

@@ -1,0 +1,426 @@
+"""`--cache`: the answer of before where nothing has changed, and none where anything has, or might have."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import pytest
+
+from gradaudit.cache import software
+from gradaudit.cli import main
+from gradaudit.cli.asked import runs_asked_for
+from gradaudit.cli.kept import Kept
+from tests.gradaudit.conftest import SCENARIOS, TOY, Command
+
+READER = '''"""A subject that reads whatever can be read."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import h5py
+import tensorflow as tf
+
+import helper
+import toy
+from package import part
+
+try:
+    import extra
+except ImportError:
+    extra = None
+found = importlib.util.find_spec("found")
+
+
+def subject(config):
+    assert Path("data/words.txt").read_text() and tf.io.gfile.GFile("data/gfile.txt").read()
+    with h5py.File("data/numbers.h5") as file:
+        assert len(file["numbers"])
+    assert len(list(Path("data").iterdir())) and os.path.getsize("data/size.bin")
+    assert not Path("missing.txt").exists() and not tf.io.gfile.exists("missing-too.txt")
+    try:
+        open("never.txt")
+    except FileNotFoundError:
+        pass
+    assert Path("linked/../above.txt").read_text() and Path("link.txt").resolve().read_text()
+    assert os.path.getmtime("data/old.bin") and Path("data/older.bin").stat().st_mtime
+    assert Path("data/any.bin").is_file()
+    assert os.environ.get("READ_BY_THE_SUBJECT", "secret") and "ASKED_FOR" not in os.environ
+    Path("log.txt").open("a").write("written, never read")
+    return toy.subject(config)
+'''
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The working folder, with a project whose audit of the scenario `one` is in the cache."""
+    folder = tmp_path_factory.mktemp("project")
+    for name, text in {
+        "gradaudit.toml": SCENARIOS.replace("toy.py", "reader.py"),
+        "reader.py": READER,
+        "toy.py": TOY,
+        "helper.py": "VALUE = 1\n",
+        "package/__init__.py": "",
+        "package/part.py": "",
+        "data/words.txt": "one two",
+        "data/gfile.txt": "three",
+        "data/size.bin": "four",
+        "data/old.bin": "",
+        "data/older.bin": "",
+        "data/any.bin": "",
+        "deep/folder/below.txt": "",
+        "deep/above.txt": "five",
+        "elsewhere/library-1.0.dist-info/RECORD": "library.py,sha256=abc,3\n",
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(text, "utf-8")
+    (folder / "linked").symlink_to("deep/folder")
+    (folder / "link.txt").symlink_to("data/words.txt")
+    with h5py.File(folder / "data" / "numbers.h5", "w") as file:
+        file["numbers"] = [1.0, 2.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", [str(folder / "elsewhere"), *sys.path])
+        patch.setenv("READ_BY_THE_SUBJECT", "a password")
+        with pytest.raises(SystemExit) as ended:
+            main(["trace", "--cache", "kept", "--scenario", "one", "--output", "report.txt"], prog_name="gradaudit")
+        assert ended.value.code == 1
+        yield folder
+
+
+def is_answered(*overrides: str, scenario: str = "one", **options: object) -> bool:
+    """Whether the cache has the answer, as things are now."""
+    (run,) = runs_asked_for(None, None, [scenario], overrides, ())
+    return Kept(Path("kept"), {"verify": False, "probe": 0, **options}).outcome(run) is not None
+
+
+# ------------------------------------------------------------------------------------------------------- what is stale
+
+
+def test_what_is_unchanged_is_answered(project: Path) -> None:
+    assert is_answered()
+
+
+@contextlib.contextmanager
+def written(name: str, text: str) -> Iterator[None]:
+    """A file with another content, or one more file, for a while."""
+    path = Path(name)
+    before = path.read_bytes() if path.exists() else None
+    path.write_text(text, "utf-8")
+    try:
+        yield
+    finally:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before)
+
+
+@contextlib.contextmanager
+def edited_unseen(name: str) -> Iterator[None]:
+    """A file with another content of the same size, and with the time of before."""
+    path = Path(name)
+    times = path.stat()
+    with written(name, path.read_text("utf-8")[::-1]):
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        yield
+
+
+@contextlib.contextmanager
+def aged(name: str) -> Iterator[None]:
+    """A file with another time for a while."""
+    before = Path(name).stat()
+    os.utime(name, (1, 1))
+    try:
+        yield
+    finally:
+        os.utime(name, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def moved_away(name: str) -> Iterator[None]:
+    """A file that is not there for a while."""
+    shutil.move(name, "away")
+    try:
+        yield
+    finally:
+        shutil.move("away", name)
+
+
+@contextlib.contextmanager
+def linked_to(name: str, target: str) -> Iterator[None]:
+    """A link that leads elsewhere for a while."""
+    link = Path(name)
+    before = link.readlink()
+    link.unlink()
+    link.symlink_to(target)
+    try:
+        yield
+    finally:
+        link.unlink()
+        link.symlink_to(before)
+
+
+@contextlib.contextmanager
+def made_folder(name: str) -> Iterator[None]:
+    """One more folder for a while."""
+    Path(name).mkdir()
+    try:
+        yield
+    finally:
+        Path(name).rmdir()
+
+
+@contextlib.contextmanager
+def variable(name: str, value: str | None) -> Iterator[None]:
+    """Another environment for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        if value is None:
+            patch.delenv(name)
+        else:
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: written("reader.py", READER + "\n"),
+        lambda: edited_unseen("helper.py"),
+        lambda: written("package/__init__.py", "# more"),
+        lambda: written("data/words.txt", "one two three"),
+        lambda: edited_unseen("data/words.txt"),
+        lambda: edited_unseen("data/gfile.txt"),
+        lambda: written("data/numbers.h5", "no longer"),
+        lambda: written("data/size.bin", "longer than before"),
+        lambda: aged("data/old.bin"),
+        lambda: aged("data/older.bin"),
+        lambda: moved_away("data/words.txt"),
+        lambda: moved_away("helper.py"),
+        lambda: written("deep/above.txt", "above the folder that a link leads to"),
+        lambda: linked_to("linked", "data"),
+        lambda: linked_to("link.txt", "deep/above.txt"),
+        lambda: written("data/one-more.txt", "in a folder that is listed"),
+        lambda: written("missing.txt", "there by now"),
+        lambda: made_folder("missing-too.txt"),
+        lambda: written("never.txt", "there by now"),
+        lambda: written("extra.py", "which was looked for"),
+        lambda: written("found.py", "which was looked for, too"),
+        lambda: made_folder("helper"),
+        lambda: made_folder("elsewhere/toy"),
+        lambda: written("h5py.py", "in the place of the library"),
+        lambda: written("package/part.abi3.so", "in the place of the source"),
+        lambda: variable("READ_BY_THE_SUBJECT", "another"),
+        lambda: variable("READ_BY_THE_SUBJECT", None),
+        lambda: variable("ASKED_FOR", "there by now"),
+        lambda: variable("TF_READ_PAST_PYTHON", "1"),
+        lambda: variable("HOME", "somewhere else"),
+        lambda: written("elsewhere/library-1.0.dist-info/RECORD", "library.py,sha256=def,3\n"),
+        lambda: made_folder("elsewhere/another-2.0.dist-info"),
+        lambda: written("elsewhere/more.pth", "somewhere"),
+    ],
+)
+def test_a_change_of_what_it_was_made_from_makes_an_answer_stale(
+    project: Path, change: Callable[[], contextlib.AbstractContextManager[None]]
+) -> None:
+    with change():
+        assert not is_answered()
+    assert is_answered()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: written("another.py", "that nobody looks for"),
+        lambda: aged("data/words.txt"),
+        lambda: written("data/any.bin", "of which nobody asks more than whether it is there"),
+        lambda: written("log.txt", "which is only written"),
+        lambda: written("gradaudit.toml", "# a remark\n" + SCENARIOS.replace("toy.py", "reader.py")),
+        lambda: variable("READ_BY_NOBODY", "1"),
+    ],
+)
+def test_what_it_was_not_made_from_may_change(
+    project: Path, change: Callable[[], contextlib.AbstractContextManager[None]]
+) -> None:
+    with change():
+        assert is_answered()
+
+
+def test_another_request_has_another_answer(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_answered('targets=["right"]')
+    assert not is_answered(scenario="both")
+    assert not is_answered(verify=True)
+    assert not is_answered('gradaudit.frozen=[{variables=["left/*"]}]')
+    assert not is_answered('gradaudit.participation-scopes=["another"]')
+    assert is_answered("gradaudit.fail-on=[]")  # the gate is held against what is answered
+    monkeypatch.setattr(sys, "path", sys.path[1:])
+    assert not is_answered()
+
+
+def test_another_gradaudit_has_other_answers(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = shutil.copytree(software._OWN_FOLDER, tmp_path / "gradaudit", ignore=shutil.ignore_patterns("*.pyc"))
+    monkeypatch.setattr(software, "_OWN_FOLDER", str(own))
+    states = [software.software()["gradaudit"] for _ in range(2)]
+    (own / "errors.py").write_text("# edited\n", "utf-8")
+    states.append(software.software()["gradaudit"])
+    (own / "graph" / "one_more.py").touch()
+    states.append(software.software()["gradaudit"])
+
+    assert states[0] == states[1]
+    assert len(set(states)) == 3
+    assert not is_answered()
+
+
+def test_an_answer_that_is_not_whole_is_none(project: Path) -> None:
+    (entry,) = Path("kept").iterdir()
+    whole = entry.read_bytes()
+    try:
+        for spoilt in (
+            b"",
+            whole[:-1],
+            whole[:1000],
+            whole.replace(b"toy.py", b"tox.py", 1),
+            whole[:-50] + bytes(50),
+            b"gradaudit cache 0" + whole[17:],
+        ):
+            entry.write_bytes(spoilt)
+            assert not is_answered()
+    finally:
+        entry.write_bytes(whole)
+    assert is_answered()
+
+
+def test_no_value_of_the_environment_is_kept(project: Path) -> None:
+    (entry,) = Path("kept").iterdir()
+
+    assert b"a password" not in entry.read_bytes()
+    assert b"READ_BY_THE_SUBJECT" in entry.read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------------ what is told
+
+
+def test_an_answer_equals_a_fresh_one_but_for_a_note_and_the_time(toy: Path, command: Command) -> None:
+    fresh = command("trace", "--format", "json")
+    first, second = (command("trace", "--format", "json", "--cache", "kept") for _ in range(2))
+    audits, again = (json.loads(each.output)["audits"] for each in (fresh, second))
+
+    assert first.messages == second.messages == fresh.messages
+    assert first.status == second.status == fresh.status == 1
+    for audit, answered in zip(audits, again, strict=True):
+        (note,) = answered["notes"]
+        assert re.match(r"answered from the cache of kept: made at 20\d\d-\d\d-\d\d .* from \d+ files, and all", note)
+        assert list(answered["seconds"]) == ["cache"]
+        assert {**answered, "notes": [], "seconds": audit["seconds"]} == audit
+    assert json.loads(second.output)["environment"] == json.loads(fresh.output)["environment"]
+
+
+def test_what_is_kept_is_taken_and_the_rest_is_made(toy: Path, command: Command) -> None:
+    command("trace", "--cache", "kept", "--scenario", "one")
+    ended = command("trace", "--cache", "kept", "--jobs", "2", "--format", "json", "--report", "reports")
+
+    assert ["cache" in audit["seconds"] for audit in json.loads(ended.output)["audits"]] == [False, True]
+    assert ended.messages == "gradaudit: one: The gate fails: 2 disconnected.\n"
+    assert "Answered in 0." in (toy / "reports" / "report.txt").read_text("utf-8")
+    assert len(list((toy / "kept").iterdir())) == 2
+
+
+def test_other_commands_answer_too(toy: Path, command: Command) -> None:
+    fresh, kept = (command("cover", "--suggest", "--cache", "kept") for _ in range(2))
+    assert kept.status == fresh.status
+    assert "answered from the cache" in " ".join(kept.output.split())
+
+    drawn = [command("graph", "--scenario", "one", "--cache", "kept") for _ in range(2)]
+    assert drawn[0].output == drawn[1].output
+
+
+def test_a_script_cannot_be_answered_for(toy: Path, command: Command) -> None:
+    (toy / "train.py").write_text("", "utf-8")
+    (toy / "gradaudit.toml").write_text('[gradaudit]\nscript = "train.py"\n', "utf-8")
+    ended = command("trace", "--cache", "kept")
+
+    assert ended.status == 2
+    assert "--cache answers in the place of a subject, and the script train.py" in ended.messages
+
+
+# ------------------------------------------------------------------------------------------------- what is not kept
+
+UNHELD = '''"""Subjects that read what cannot be held fast."""
+
+import os
+import socket
+import subprocess
+from multiprocessing import Pool
+from pathlib import Path
+
+import tensorflow as tf
+import toy
+
+
+def subject(config):
+    match config.get("reads"):
+        case "a program":
+            subprocess.run(["true"])
+        case "a network":
+            with socket.socket() as made, __import__("contextlib").suppress(OSError):
+                made.connect(("127.0.0.1", 9))
+        case "what it writes":
+            Path("toy.py").read_text()
+            Path("toy.py").open("a").close()
+        case "the kernel":
+            Path("/proc/meminfo").read_text()
+        case "by an op":
+            tf.io.read_file("toy.py")
+        case "an error":
+            raise ValueError("no audit")
+    return toy.subject({})
+'''
+
+
+def test_what_cannot_be_held_fast_is_made_anew_each_time_and_the_reason_told(toy: Path, command: Command) -> None:
+    (toy / "unheld.py").write_text(UNHELD, "utf-8")
+    reads = {
+        "a program": "it runs another program: true",
+        "a network": "it uses the network",
+        "what it writes": f"it both reads and writes {toy / 'toy.py'}",
+        "the kernel": "it reads /proc/meminfo, which changes by itself",
+        "by an op": "TensorFlow reads files by itself, with ReadFile",
+    }
+    scenarios = "".join(f'[[gradaudit.scenario]]\nname = "{name}"\nset.reads = "{name}"\n' for name in reads)
+    (toy / "gradaudit.toml").write_text(
+        f'reads = ""\n[gradaudit]\nsubject = "unheld.py:subject"\n{scenarios}'
+        '[[gradaudit.scenario]]\nname = "refused"\nset.reads = "an error"\n',
+        "utf-8",
+    )
+    ended = command("trace", "--cache", "kept", "--jobs", "2", "--output", "report.txt")
+    *told, refused = ended.messages.splitlines()
+
+    assert told == [f"gradaudit: {name}: Not cached: {reason}." for name, reason in reads.items()]
+    assert refused.startswith("gradaudit: refused: The subject 'unheld.py:subject' failed: ValueError")
+    assert list((toy / "kept").iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------------------- its point
+
+
+def test_an_answer_needs_no_tensorflow(toy: Path) -> None:
+    text = (
+        "import sys\nfrom gradaudit.cli import main\n"
+        "try:\n    main(['trace', '--cache', 'kept', '--scenario', 'both', '--report', 'reports'])\n"
+        "except SystemExit as end:\n"
+        "    print(end.code, [name for name in ('tensorflow', 'keras', 'h5py') if name in sys.modules])"
+    )
+    ended = [subprocess.run([sys.executable, "-c", text], capture_output=True, text=True) for _ in range(2)]
+
+    assert [each.stdout.splitlines()[-1] for each in ended] == ["0 []", "0 []"]
+    assert "answered from the cache" not in " ".join(ended[0].stdout.split())
+    assert "answered from the cache" in " ".join(ended[1].stdout.split())
