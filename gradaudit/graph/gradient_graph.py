@@ -274,7 +274,8 @@ class GradientGraph:
     def for_reports(self) -> GradientGraph:
         """The graph as it stands, which keeps nothing else of the trace alive, and knows of no parts of tensors."""
         apart = copy(self)
-        apart._selections = None
+        apart._selections = apart._adjacency = None
+        apart._inside = {}
         return apart
 
     def sources(self) -> set[Source]:
