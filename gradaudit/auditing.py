@@ -449,9 +449,9 @@ class _Attempt:
         name = "loss" if position == 0 else f"loss {position + 1}"
         node = opening.graph.add_objective(name, call.source)
         terms = []
-        for term in loss_terms(
-            opening, opening.weighted_targets(call), opening.window(call), self.participation_scopes
-        ):
+        barred = participation_nodes(opening, self.participation_scopes)
+        targets, window = opening.weighted_targets(call), opening.window(call)
+        for term in loss_terms(opening, targets, window, self.participation_scopes, barred):
             term_node = opening.graph.add_term(
                 node, term.name, term.source, term.parts, term_kind=term.kind, weight=term.weight
             )
@@ -462,7 +462,7 @@ class _Attempt:
             node=node,
             name=name,
             source=call.source,
-            window=opening.window(call),
+            window=window,
             targets=tuple(opening.targets(call)),
             terms=tuple(terms),
             asked=frozenset(asked),
@@ -470,7 +470,7 @@ class _Attempt:
                 n for n, variable in asked.items() if call.watched is None or variable.handles & call.watched
             ),
             zeros_for_none=call.zeros_for_none,
-            barred=participation_nodes(opening, self.participation_scopes),
+            barred=barred,
             is_inner=opening.is_inner(call),
         )
 

@@ -125,17 +125,25 @@ def _signature(op: Any, values: Sequence[Value | None], defined: bytes) -> tuple
     inputs = op.inputs
     kind: Hashable = defined
     if is_custom(defined):
-        kind = kind_of_gradient(ops.get_gradient_function(op), inputs)
-        if kind is None:
+        gradient = kind_of_gradient(ops.get_gradient_function(op), inputs)
+        if gradient is None:
             return None
-    first = {id(tensor): position for position, tensor in reversed(list(enumerate(inputs)))}
+        kind = gradient, *[tensor.dtype for tensor in inputs]
+    handles = [tensor for tensor in (*inputs, *op.outputs) if tensor.dtype in HANDLES]
     return (
         kind,
-        tuple((tensor.dtype, tensor.shape.rank, first[id(tensor)], tensor.op.type == "Const") for tensor in inputs),
-        tuple(None if value is None else value.item() for value in values),
+        *[(tensor.shape.rank, tensor.op.type == "Const") for tensor in inputs],
+        *[None if value is None else value.item() for value in values],
+        _repeats(inputs),
         # A list is known by what it holds, of which only the tensor tells.
-        tuple(carries_gradient(tensor) for tensor in (*inputs, *op.outputs)),
+        *[carries_gradient(tensor) for tensor in handles],
     )
+
+
+def _repeats(inputs: Sequence[Any]) -> tuple[int, ...] | None:
+    """Which inputs are one tensor, by the place of the first; None if all are different."""
+    tensors = [id(tensor) for tensor in inputs]
+    return tuple(map(tensors.index, tensors)) if len({*tensors}) < len(tensors) else None
 
 
 def _called(gradient_function: Callable[..., Any], op: Any, graph: Any) -> tuple[list[Any], list[Any]]:

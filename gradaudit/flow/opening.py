@@ -331,9 +331,13 @@ class Opening:
 
     def _add(self, frame: Frame, op: Any) -> None:
         nodes = [self._add_tensor(frame, op, output) for output in op.outputs]
-        if op.type.startswith(WRITES) and op.inputs:
+        op_type = op.type
+        if op_type == "Const":
+            self._note_values(nodes, fold(op, ()))
+            return
+        if op_type.startswith(WRITES) and op.inputs:
             self.writes.append((frame, op))
-        if op.type in _PLACEHOLDERS:
+        if op_type in _PLACEHOLDERS:
             self._bind(frame, op, nodes[0])
             return
         bodies = called_bodies(op)
@@ -342,12 +346,13 @@ class Opening:
             return
         producers = [self.node(frame, tensor) for tensor in op.inputs]
         values = [self._values.get(producer) for producer in producers]
-        for node, value in zip(nodes, fold(op, values), strict=True):
-            if value is not None:
-                self._values[node] = value
+        self._note_values(nodes, fold(op, values))
         if producers:
             defined = definition(op)
             self._connect(nodes, producers, self._edges.of(op, values, defined), is_custom(defined))
+
+    def _note_values(self, nodes: list[str], values: Sequence[Value | None]) -> None:
+        self._values.update({node: value for node, value in zip(nodes, values, strict=True) if value is not None})
 
     def _connect(self, nodes: list[str], producers: list[str], flows: Matrix, has_custom_gradient: bool) -> None:
         """Add the edges between what an op makes and what it makes it of."""

@@ -56,23 +56,28 @@ class NamedAddends:
 
 
 def loss_terms(
-    opening: Opening, targets: Mapping[str, float], window: Window, participation_scopes: Collection[str]
+    opening: Opening,
+    targets: Mapping[str, float],
+    window: Window,
+    participation_scopes: Collection[str],
+    participation: Collection[str],
 ) -> tuple[LossTerm, ...]:
     """The terms of the sum of `targets`, each times its weight, in the order in which they are added.
 
     A term is named after the layer that added it as a loss, or after the first name scope that tells it from the
     others, and addends of one name are one term; without either every addend is a term, named after the line that
     computes it, but for penalties: those of one line and weight are one. It is a participation term if one of
-    `participation_scopes` is among its scopes, and a penalty if it is computed from weights alone. A constant is a term
-    only if it stands alone in a scope of its own; without one it is the zero that a sum begins with, or an offset.
+    `participation_scopes` is among its scopes (`participation` are the nodes inside them), and a penalty if it is
+    computed from weights alone. A constant is a term only if it stands alone in a scope of its own; without one it is
+    the zero that a sum begins with, or an offset.
     """
-    splitter = Splitter(opening, window, participation_nodes(opening, participation_scopes))
+    splitter = Splitter(opening, window, participation)
     addends = _merged([addend for target, weight in targets.items() for addend in splitter.split([target], weight)])
     terms: dict[str, LossTerm] = {}
     for named in named_addends(opening, addends, participation_scopes, splitter.constants):
         name = _unused(named.name(opening), terms)
         terms[name] = _term(name, named.kind, named.addends)
-    return (*terms.values(), *_enclosed(opening, list(terms.values()), window, participation_scopes))
+    return (*terms.values(), *_enclosed(opening, list(terms.values()), window, participation_scopes, participation))
 
 
 def named_addends(
@@ -135,10 +140,15 @@ def _shared_scopes(addends: Sequence[Addend]) -> int:
 
 
 def _enclosed(
-    opening: Opening, terms: Sequence[LossTerm], window: Window, participation_scopes: Collection[str]
+    opening: Opening,
+    terms: Sequence[LossTerm],
+    window: Window,
+    participation_scopes: Collection[str],
+    barred: Collection[str],
 ) -> list[LossTerm]:
     """Participation terms inside other terms: added to the loss of each example, clipped or chosen with it."""
-    barred = participation_nodes(opening, participation_scopes)
+    if not barred:
+        return []
     roots = {part: 1 for term in terms if term.kind != "participation" for part in term.parts}
     outside = opening.graph.reach(roots, window=window, barred=barred)
     entered: dict[str, list[str]] = {}

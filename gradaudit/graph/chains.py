@@ -81,7 +81,7 @@ class Chains:
     def _walk(self, roots: Sequence[int], flows: frozenset[Flow]) -> None:
         """Find the best ways, by the number of their blocks, and then by their length, in the order of discovery."""
         graph = self._graph
-        inside = graph.inside(self._window).tolist()
+        inside = graph.inside(self._window)
         followed = graph.kinds_of(flows, with_zeros=True)
         leaves = [True] * len(graph) if all(followed) else inside
         passes = graph.kinds_of({"passes"})

@@ -30,6 +30,7 @@ ARRIVES: frozenset[Flow] = ANY_FLOW - {"blocked"}
 
 _EDGES: tuple[tuple[Flow, bool], ...] = tuple((flow, zeros) for flow in _BEST_FIRST for zeros in (True, False))
 """The flow of an edge by its kind, and whether it is there for zeros alone, which are better than nothing."""
+_KINDS = {edge: kind for kind, edge in enumerate(_EDGES)}
 
 WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "ResourceStridedSliceAssign")
 """What the types of ops begin with that write to a variable."""
@@ -150,7 +151,9 @@ class GradientGraph:
         self._outputs: dict[str, str] = {}
         self._network: networkx.DiGraph | None = None
         self._adjacency: Adjacency | None = None
-        self._inside: dict[Window, Flags] = {}
+        self._inside: dict[Window, list[bool]] = {}
+        self._size = (0, 0)
+        """How many nodes and edges there were when these were made."""
         self.writes: list[Write] = []
 
     def __len__(self) -> int:
@@ -194,8 +197,7 @@ class GradientGraph:
         consumers, producers, kinds = self._edges
         consumers.append(self._numbers[consumer])
         producers.append(self._numbers[producer])
-        kinds.append(_EDGES.index((flow, zeros)))
-        self._forget()
+        kinds.append(_KINDS[flow, zeros])
 
     def mark(self) -> Mark:
         """How far the graph has come."""
@@ -259,6 +261,7 @@ class GradientGraph:
 
     def network(self) -> networkx.DiGraph:
         """The whole graph for networkx: the nodes with their facts, the edges with `flow` and `zeros`."""
+        self._forget_if_grown()
         if self._network is not None:
             return self._network
         network = self._network = networkx.DiGraph()
@@ -331,7 +334,7 @@ class GradientGraph:
         found = self.adjacency.search(
             [self._numbers[root] for root in roots],
             [flow in flows or zeros for flow, zeros in _EDGES],
-            left=self.inside(window),
+            left=np.array(self.inside(window), bool),
             entered=entered,
         )
         return dict.fromkeys(self._names[number] for number in found)
@@ -409,7 +412,7 @@ class GradientGraph:
 
     def turns_to_zero(self, consumer: str, producer: str) -> bool:
         """Whether the edge between two nodes passes a gradient of zeros."""
-        return self._kind(consumer, producer) == _EDGES.index(("zero", False))
+        return self._kind(consumer, producer) == _KINDS["zero", False]
 
     def is_known(self, node: str) -> bool:
         """Whether the value of a tensor is known, whatever the inputs and weights are."""
@@ -421,7 +424,7 @@ class GradientGraph:
 
     def is_in(self, window: Window, node: str) -> bool:
         """Whether the op of `node` counts in this window."""
-        return bool(self.inside(window)[self._numbers[node]])
+        return self.inside(window)[self._numbers[node]]
 
     def chains(self, roots: Iterable[str], *, window: Window, flows: frozenset[Flow] = ANY_FLOW) -> Chains:
         """The ways from the roots along edges of these flows: those with the fewest blocks, and of these the shortest.
@@ -451,14 +454,16 @@ class GradientGraph:
     @property
     def adjacency(self) -> Adjacency:
         """The edges between the numbers of nodes, which count from 0 in the order in which the nodes were added."""
+        self._forget_if_grown()
         if self._adjacency is None:
             self._adjacency = Adjacency(len(self), *self._edges)
         return self._adjacency
 
-    def inside(self, window: Window) -> Flags:
+    def inside(self, window: Window) -> list[bool]:
         """By the number of a node whether its op counts in a window."""
+        self._forget_if_grown()
         if window not in self._inside:
-            self._inside[window] = self._counting(window)
+            self._inside[window] = self._counting(window).tolist()
         return self._inside[window]
 
     def number(self, node: str) -> int:
@@ -496,13 +501,15 @@ class GradientGraph:
             self.narrowing.add(self._numbers[node])
         self._tapes.append(facts.tapes)
         self._graphs.append(facts.graph)
-        self._forget()
         return node
 
-    def _forget(self) -> None:
-        """The graph has grown: what was found of it as it was is of no use."""
-        self._network = self._adjacency = None
-        self._inside.clear()
+    def _forget_if_grown(self) -> None:
+        """What was found of a smaller graph is of no use."""
+        size = len(self), len(self._edges[0])
+        if size != self._size:
+            self._size = size
+            self._network = self._adjacency = None
+            self._inside.clear()
 
     def _neighbours(self, rows: Rows, node: str) -> list[str]:
         number = self._numbers[node]

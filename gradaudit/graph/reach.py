@@ -21,7 +21,7 @@ class Reach:
 
     def __init__(self, graph: GradientGraph, starts: Sequence[Start], window: Window) -> None:
         self._graph = graph
-        self._whole = [0] * len(graph)
+        self._whole: dict[int, int] = {}
         """By the number of a node the bits of the roots from which all of it is reached."""
         self._parts: dict[int, dict[Part, int]] = {}
         """The bits by which parts of it are, where that is not all."""
@@ -35,10 +35,10 @@ class Reach:
         roots = [root for start in starts for root in self._begun(start)]
         # Bits that come one after the other would have all behind them walked once for each, unless they wait for all.
         self._waiting: _Waiting = _LastMade() if self._width > 1 else _FirstFound()
-        self._queued = bytearray(len(graph))
+        self._queued: set[int] = set()
         for node, bits in roots:
             self._enter(node, WHOLE, bits)
-        self._run(graph.inside(window).tolist())
+        self._run(graph.inside(window))
 
     def found(self) -> list[dict[str, int]]:
         """For each start the nodes that it reaches, and the bits of the roots from which it does."""
@@ -68,7 +68,7 @@ class Reach:
         whole, followed, narrowing = self._whole, self._followed, self._graph.narrowing
         while self._waiting:
             node = self._waiting.take()
-            self._queued[node] = 0
+            self._queued.discard(node)
             if not inside[node]:
                 continue
             if node in self._parts or node in narrowing:
@@ -76,12 +76,12 @@ class Reach:
                 continue
             bits = whole[node]
             for edge in range(starts[node], starts[node + 1]):
-                if bits & followed[kinds[edge]] & ~whole[ends[edge]]:
+                if bits & followed[kinds[edge]] & ~whole.get(ends[edge], 0):
                     self._enter(ends[edge], WHOLE, self._let_in(ends[edge], bits & followed[kinds[edge]]))
 
     def _hand_on_parts(self, node: int) -> None:
         """Hand on what comes to a node of which parts count, or that reads a part of something."""
-        whole, parts = self._whole[node], self._parts.get(node, {})
+        whole, parts = self._whole.get(node, 0), self._parts.get(node, {})
         pieces = [*([(WHOLE, whole)] if whole else ()), *parts.items()]
         starts, ends, kinds = self._graph.adjacency.producers_of
         for edge in range(starts[node], starts[node + 1]):
@@ -97,16 +97,17 @@ class Reach:
 
     def _enter(self, node: int, part: Part, bits: int) -> None:
         """Add bits to a part of a node, and have it looked at once more if any is new."""
-        bits &= ~self._whole[node]
-        is_first = not self._whole[node] and node not in self._parts
+        before = self._whole.get(node, 0)
+        is_first = not before and node not in self._parts
+        bits &= ~before
         if not bits or part != WHOLE and not self._add(node, part, bits):
             return
         if part == WHOLE:
-            self._whole[node] |= bits
+            self._whole[node] = before | bits
         if is_first:
             self._order.append(node)
-        if not self._queued[node]:
-            self._queued[node] = 1
+        if node not in self._queued:
+            self._queued.add(node)
             self._waiting.put(node)
 
     def _add(self, node: int, part: Part, bits: int) -> bool:
@@ -121,7 +122,7 @@ class Reach:
 
     def _mask(self, node: int) -> int:
         """The bits of the roots from which any of a node is reached."""
-        mask = self._whole[node]
+        mask = self._whole.get(node, 0)
         for bits in self._parts.get(node, {}).values():
             mask |= bits
         return mask

@@ -35,15 +35,15 @@ class ScopeNames:
 
     def opened(self, names: Iterable[str]) -> list[str]:
         """Those of the names that a scope was asked to be called, whether anything was computed in it or not."""
-        return [name for name in names if name in self._opened]
+        opened = {name.rpartition("/")[2] for name in self._opened}
+        return [name for name in names if name in opened]
 
     def _note(self, original: Callable[..., Any], graph: Any, name: str, *arguments: Any, **options: Any) -> Any:
         unique = original(graph, name, *arguments, **options)
-        asked = name.rpartition("/")[2]
-        self._opened.add(asked)
-        if unique.rpartition("/")[2] != asked:
+        self._opened.add(name)
+        if unique != name and not unique.endswith(f"/{name}"):
             # The graph is kept with the name, so that its id cannot be given to another one.
-            self._asked[id(graph), unique] = (graph, asked)
+            self._asked[id(graph), unique] = (graph, name.rpartition("/")[2])
             self._found.clear()
         return unique
 
