@@ -347,9 +347,19 @@ class Opening:
         producers = [self.node(frame, tensor) for tensor in op.inputs]
         values = [self._values.get(producer) for producer in producers]
         self._note_values(nodes, fold(op, values))
-        if producers:
+        if self._any_carries(nodes) and self._any_carries(producers):
             defined = definition(op)
             self._connect(nodes, producers, self._edges.of(op, values, defined), is_custom(defined))
+        else:
+            self._block(nodes, producers)
+
+    def _any_carries(self, nodes: list[str]) -> bool:
+        return any(self.graph.facts(node).carries for node in nodes)
+
+    def _block(self, nodes: list[str], producers: list[str]) -> None:
+        for node in nodes:
+            for producer in producers:
+                self.graph.connect(node, producer, "blocked")
 
     def _note_values(self, nodes: list[str], values: Sequence[Value | None]) -> None:
         self._values.update({node: value for node, value in zip(nodes, values, strict=True) if value is not None})
@@ -482,9 +492,7 @@ class Opening:
             deciding = [self.node(frame_of_condition, condition.outputs[0])]
         else:
             deciding = [] if chosen_by is None else [self.node(frame, chosen_by)]
-        for node in nodes:
-            for producer in deciding:
-                self.graph.connect(node, producer, "blocked")
+        self._block(nodes, deciding)
         self._hand_back_zeros(frame, op, nodes, [*arguments, *handed_back] if is_loop(op) else handed_back)
 
     def _argument(self, frame: Frame, op: Any, tensor: Any) -> str:
