@@ -53,6 +53,7 @@ def compiled(size: Size) -> keras.Model:
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
+    model.optimizer.build(model.trainable_variables)
     return model
 
 

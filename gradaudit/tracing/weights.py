@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +115,7 @@ def weights_on_demand() -> Iterator[Deferred]:
         return _create(next_creator, deferred, **arguments)
 
     with Patches() as patches, tf.variable_creator_scope(create):
+        patches.wrap(resource_variable_ops, "_variable_handle_from_shape_and_dtype", _unnamed_handle)
         patches.wrap(concrete_function.ConcreteFunction, "_call_flat", deferred.run_function)
         yield deferred
 
@@ -128,10 +130,21 @@ def weights_without_memory() -> Iterator[None]:
         WeightlessReadError: an op that was run, and not only traced, fails; it may have read such a variable.
     """
     try:
-        with tf.variable_creator_scope(_create):
+        with Patches() as patches, tf.variable_creator_scope(_create):
+            patches.wrap(resource_variable_ops, "_variable_handle_from_shape_and_dtype", _unnamed_handle)
             yield
     except tf.errors.OpError as error:
         raise WeightlessReadError(f"code that was run while the model was built failed: {error.message}") from error
+
+
+def _unnamed_handle(original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Make the handle of a variable under a name that all share.
+
+    TensorFlow keeps a kernel for each name under which one is made, which takes more memory than all else of a variable
+    without a value. The variable itself knows its name.
+    """
+    given = inspect.signature(original).bind(*arguments, **options).arguments
+    return original(**{**given, "name": given["name"] if given["graph_mode"] else "weight"})
 
 
 def _create(next_creator: Callable[..., Any], deferred: Deferred | None = None, **arguments: Any) -> Any:

@@ -19,6 +19,7 @@ from gradaudit.reports import picture
 from tests.gradaudit.conftest import Command
 
 COMMAND = [sys.executable, "-m", "gradaudit"]
+REPORT = str(Path(__file__).resolve().parents[2] / "reports" / "seed" / "report.json")
 HEAVY = ("tensorflow", "keras", "networkx", "pydantic", "rich", "numpy", "graphviz")
 
 
@@ -57,6 +58,18 @@ def test_rules_are_listed_and_explained_without_loading_tensorflow(arguments: li
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert ended.stdout.splitlines()[-1] == "0 ['rich']"
+
+
+@pytest.mark.parametrize("arguments", [["diff", REPORT, REPORT], ["init", "--help"], ["init"], ["graph", "--help"]])
+def test_what_audits_nothing_imports_neither_tensorflow_nor_keras(arguments: list[str], tmp_path: Path):
+    program = (
+        "import sys\nfrom gradaudit.cli import main\n"
+        f"try:\n    main({arguments!r})\n"
+        "except SystemExit as end:\n    print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+
+    assert ended.stdout.splitlines()[-1] == "[]"
 
 
 def test_help_takes_less_than_a_third_of_a_second_of_the_processor():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import keras
 import pytest
 import tensorflow as tf
@@ -71,3 +74,20 @@ def test_frozen_stays_frozen() -> None:
     with weights_without_memory():
         assert tf.Variable(lambda: tf.zeros((100, 10)), trainable=False).trainable is False
         assert tf.Variable(lambda: tf.zeros((100, 10))).trainable is True
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what a process holds")
+def test_a_thousand_variables_of_names_of_their_own_take_a_few_megabytes() -> None:
+    def held() -> float:
+        found = re.search(r"VmRSS:\s*(\d+) kB", Path("/proc/self/status").read_text("utf-8"))
+        assert found is not None
+        return int(found[1]) / 1000
+
+    with weights_without_memory():
+        first = keras.Variable("zeros", TERABYTE, name="first")
+        before = held()
+        variables = [keras.Variable("zeros", TERABYTE, name=f"variable_{number}") for number in range(1000)]
+        grown = held() - before
+    assert grown < 10
+    assert [first.path, variables[999].path] == ["first", "variable_999"]
+    assert variables[999].value.name == "variable_999:0"
