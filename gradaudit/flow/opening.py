@@ -566,6 +566,8 @@ class Opening:
         for node, other in nodes.items():
             if node in self._values:
                 self._values[other] = self._values[node]
+            if node in self._stand_ins:
+                self._stand_ins[other] = self._stand_ins[node]
             if node in self.places:  # what stands for a call as a whole is in no place
                 place = self.places[node]
                 self.places[other] = Place(frames[id(place.frame)], place.tensor)

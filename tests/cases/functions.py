@@ -77,6 +77,27 @@ def a_function_with_a_loop_that_is_called_again_and_again() -> Subject:
     return descend(loss, [a, b, c, d])
 
 
+@case(connected="a b")
+def a_function_that_asks_for_a_gradient_is_called_outside_of_the_tape_first() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.function(autograph=False)
+    def norm_of_gradient(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(x @ a))
+        return tf.reduce_sum(tf.square(tape.gradient(loss, a)))
+
+    def step(x):
+        logged = norm_of_gradient(x)
+        with tf.GradientTape() as tape:
+            logged += norm_of_gradient(x)
+            loss = tf.reduce_sum(x @ b) + norm_of_gradient(x)
+        apply(tape.gradient(loss, [a, b]), [a, b])
+        return logged
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
 @case(connected="a c", disconnected="b", tape={"b": "zeros"}, cause={"b": ("dead-end", None)})
 def a_function_that_is_given_one_tensor_twice_and_then_two() -> Subject:
     a, b, c = weight("a"), weight("b"), weight("c")
