@@ -64,9 +64,11 @@ class Call:
 class Opened:
     """What was added when a body was opened: the graph between two marks, the frames, of which the first is the body's.
 
-    `arguments` is what the body was given, and `writes` are the places of its writes among all.
+    `arguments` is what the body was given, and `writes` are the places of its writes among all. The body is held, so
+    that its id is not given to another one.
     """
 
+    body: Any
     since: Mark
     until: Mark
     arguments: list[str]
@@ -121,8 +123,6 @@ class Opening:
         self._stand_ins: dict[str, int] = {}
         self._values: dict[str, Value] = {}
         """What is known of the values of tensors, by node."""
-        self._copies: dict[tuple[int, int], list[str]] = {}
-        """The nodes of each tensor, one for each frame that it stands in, by id of the op and index of its output."""
 
     def expect(self, call: GradientCall) -> Sequence[Answer]:
         """What TensorFlow returns for each source of `call`, which is just being made.
@@ -185,7 +185,7 @@ class Opening:
         made_of_gradients = self.graph.dependents(self.gradients())
         self.graph.writes = [self._write(frame, op, made_of_gradients) for frame, op in self.writes]
         for output in self._trace.origins.outputs:
-            for named in self._copies.get(_key(output.tensor), ()):
+            for named in self._nodes_of(output.tensor):
                 self.graph.name_output(named, output.name)
 
     def _write(self, frame: Frame, op: Any, made_of_gradients: set[str]) -> Write:
@@ -264,7 +264,12 @@ class Opening:
     def results(self, call: GradientCall) -> list[str]:
         """The nodes of what a gradient call returned."""
         tensors = [values_of(result) for result in call.results]
-        return [node for tensor in tensors for node in self._copies.get(_key(tensor), ())]
+        return [node for tensor in tensors for node in self._nodes_of(tensor)]
+
+    def _nodes_of(self, value: Any) -> list[str]:
+        """The nodes of what may be a tensor, one for each frame that it stands in."""
+        key = _key(value)
+        return [frame.nodes[key] for frame in (self._root, *self._frames) if key in frame.nodes]
 
     def value(self, node: str) -> Value | None:
         """What is known of a tensor's value, whatever the inputs and weights are."""
@@ -406,7 +411,6 @@ class Opening:
         node = self._add_node(frame, op, carries=carries, is_data=self._is_data(frame, op, output, carries))
         key = id(op), output.value_index
         frame.nodes[key] = node
-        self._copies.setdefault(key, []).append(node)
         self.places[node] = Place(frame, output)
         if id(op) in self._trace.gradient_calls.stand_ins:
             self._stand_ins[node] = self._trace.gradient_calls.stand_ins[id(op)]
@@ -533,7 +537,7 @@ class Opening:
         inner = self._opened_anew(body, arguments, kept)
         if self._calls_of_asking_bodies() == calls:
             until, written = self.graph.mark(), range(writes, len(self.writes))
-            self._opened_before[key] = Opened(since, until, arguments, self._frames[frames:], written)
+            self._opened_before[key] = Opened(body, since, until, arguments, self._frames[frames:], written)
         return inner
 
     def _likeness(self, body: Any, arguments: list[str], kept: Sequence[bool] | None) -> Hashable:
@@ -571,7 +575,6 @@ class Opening:
             if node in self.places:  # what stands for a call as a whole is in no place
                 place = self.places[node]
                 self.places[other] = Place(frames[id(place.frame)], place.tensor)
-                self._copies[_key(place.tensor)].append(other)
         for frame, op in self.writes[opened.writes.start : opened.writes.stop]:
             self.writes.append((frames[id(frame)], op))
         return frames[id(opened.frames[0])]
