@@ -49,13 +49,12 @@ class StepLog(keras.callbacks.Callback):
             RunError: the log cannot be written.
         """
         values = {_STEP: epoch + 1, **(logs or {})}
+        missing = [column for column in self._columns_for(dict(logs or {})) if column not in self._columns]
         try:
+            if missing:
+                self._add_columns(missing)
             with self.folder.log.open("a", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                if not self._columns:
-                    self._columns = self._columns_for(dict(logs or {}))
-                    writer.writerow(self._columns)
-                writer.writerow([values.get(column, "") for column in self._columns])
+                csv.writer(file).writerow([values.get(column, "") for column in self._columns])
         except OSError as error:
             raise self.folder.not_written(self.folder.log, error) from None
 
@@ -68,18 +67,33 @@ class StepLog(keras.callbacks.Callback):
         others = [name for name in logs if name not in (*terms, *validations, SECONDS)]
         return [_STEP, *terms, *validations, *others, SECONDS]
 
+    def _add_columns(self, missing: Sequence[str]) -> None:
+        """Give what is logged for the first time a column: all at the first step, a new loss term after a resume."""
+        _, lines = self._read()
+        self._columns = [*self._columns, *missing]
+        self._write([self._columns, *([*line, *[""] * len(missing)] for line in lines)])
+
     def _drop_later_lines(self) -> list[str]:
         """Keep the header and the lines up to the start; returns the header."""
+        header, lines = self._read()
+        kept = list(self._lines_before(header, lines))
+        if header:
+            self._write([header, *kept] if kept else [])
+        return header if kept else []
+
+    def _read(self) -> tuple[list[str], list[list[str]]]:
+        """The header and the lines; nothing where there is no log yet."""
         if not self.folder.log.exists():
-            return []
+            return [], []
         with self.folder.log.open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file)) or [[]]
-        kept = list(self._lines_before(header, lines))
+        return header, lines
+
+    def _write(self, lines: Sequence[Sequence[str]]) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([header, *kept] if kept else [])
+        csv.writer(text).writerows(lines)
         with replaced(self.folder.log) as file:
             file.write(text.getvalue().encode())
-        return header if kept else []
 
     def _lines_before(self, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
         for line in lines:
