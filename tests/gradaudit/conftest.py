@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import pytest
 
 from gradaudit.cli import main
@@ -79,6 +80,7 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "path", list(sys.path))
+        keras.utils.clear_session()  # names of layers count on within a process
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(arguments, prog_name="gradaudit")
