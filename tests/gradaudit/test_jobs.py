@@ -130,6 +130,7 @@ def test_errors_are_told_in_the_order_of_the_scenarios_with_their_tracebacks(
     assert said_by_two == said
     assert said.index("second: ") < said.index("fourth: ")
     assert said.count("Traceback") == 4  # two errors, each with its cause
+    assert TIMES.sub(b"", two.output.encode()) == TIMES.sub(b"", one.output.encode())
 
 
 def test_one_audit_needs_no_process_of_its_own(toy: Path, command: Command, monkeypatch: pytest.MonkeyPatch):
@@ -160,7 +161,7 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(ends: Path, comman
     assert others == ["gradaudit: third: The gate fails: 2 disconnected."]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 2), (signal.SIGTERM, -signal.SIGTERM)])
 def test_whoever_ends_the_command_ends_all_its_processes(ends: Path, number: int, status: int):
     asked(ends, "")
     text = f"""
