@@ -71,6 +71,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "toy.py").write_text(TOY, "utf-8")
     (tmp_path / "gradaudit.toml").write_text(SCENARIOS, "utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "toy", raising=False)  # another test's, of another folder
     return tmp_path
 
 
