@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradaudit.graph.gradient_graph import GradientGraph, Window
+from gradaudit.graph.gradient_graph import Flow, GradientGraph, Window
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.verdicts import Source, Verdict
 
@@ -77,7 +77,7 @@ class DeepModel:
         return self._op("ReadVariableOp", path.rpartition("/")[0], node)
 
     def _op(
-        self, op_type: str, layer: str, *inputs: str, flow: str = "passes", carries: bool = True, is_data: bool = False
+        self, op_type: str, layer: str, *inputs: str, flow: Flow = "passes", carries: bool = True, is_data: bool = False
     ) -> str:
         node = self.graph.add_op(
             op_type,
@@ -90,5 +90,5 @@ class DeepModel:
             model="model",
         )
         for producer in inputs:
-            self.graph.connect(node, producer, flow)  # type: ignore[arg-type]  # one of the four words
+            self.graph.connect(node, producer, flow)
         return node

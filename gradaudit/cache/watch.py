@@ -456,4 +456,4 @@ def _watch_children(watch: Watch) -> None:
         watch.note(watch.note_unheld, _ANOTHER_PROCESS)
         return original(*arguments)
 
-    multiprocessing.util.spawnv_passfds = note_and_spawn  # type: ignore[assignment]
+    multiprocessing.util.spawnv_passfds = note_and_spawn  # type: ignore[assignment]  # in place of the function

@@ -17,5 +17,5 @@ with contextlib.suppress(Exception):  # what cannot be imported is told where it
     import gradaudit.auditing
     import gradaudit.cli.workers
     import gradaudit.config
-    import gradaudit.subject_lookup  # noqa: F401
+    import gradaudit.subject_lookup  # noqa: F401  # imported for the processes that are forked from this one
 signal.signal(signal.SIGINT, interrupted)

@@ -24,7 +24,7 @@ def kind_of_gradient(function: Any, inputs: Sequence[Any]) -> Hashable:
     """
     positions = {id(tensor): position for position, tensor in enumerate(inputs)}
     try:
-        return _kind(function, positions)
+        return _kind(function, positions, ())
     except _UnknownError:
         return None
 
@@ -33,20 +33,32 @@ class _UnknownError(Exception):
     """What a function holds is no plain value: it may answer otherwise next time."""
 
 
-def _kind(value: Any, positions: dict[int, int]) -> Hashable:
+def _kind(value: Any, positions: dict[int, int], around: tuple[Any, ...]) -> Hashable:
+    """What a value is; `around` are the functions, lists and dicts that hold it, one of which it may be itself."""
     if isinstance(value, _PLAIN):
         return type(value).__name__, value
     if isinstance(value, tf.Tensor) and hasattr(value, "graph"):
         is_constant = value.op.type == "Const"
         place = positions.get(id(value), -1)
         return "tensor", place, value.dtype, value.shape.rank, definition(value.op) if is_constant else None
+    for depth, outer in enumerate(around):
+        if value is outer:
+            return "held in itself", depth
+    around = *around, value
     if isinstance(value, (list, tuple)):
-        return type(value).__name__, *(_kind(each, positions) for each in value)
+        return type(value).__name__, *(_kind(each, positions, around) for each in value)
     if isinstance(value, dict):
-        return "dict", *((_kind(key, positions), _kind(each, positions)) for key, each in value.items())
+        return "dict", *((_kind(key, positions, around), _kind(each, positions, around)) for key, each in value.items())
     if isinstance(value, FunctionType):
         code = _codes.setdefault(id(value.__code__), value.__code__)
-        held = [cell.cell_contents for cell in value.__closure__ or ()]
         defaults = value.__defaults__, value.__kwdefaults__
-        return "function", id(code), _kind(held, positions), _kind(defaults, positions)
+        return "function", id(code), _kind(_held(value), positions, around), _kind(defaults, positions, around)
     raise _UnknownError
+
+
+def _held(function: FunctionType) -> list[Any]:
+    """What a function holds of the code around it."""
+    try:
+        return [cell.cell_contents for cell in function.__closure__ or ()]
+    except ValueError:  # a name that is given no value yet
+        raise _UnknownError from None

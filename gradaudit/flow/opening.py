@@ -543,12 +543,13 @@ class Opening:
     def _likeness(self, body: Any, arguments: list[str], kept: Sequence[bool] | None) -> Hashable:
         """A value that is equal for what is opened alike: by what is known of the arguments, and which are the same."""
         values = [self._values.get(argument) for argument in arguments]
+        last = {argument: position for position, argument in enumerate(arguments)}
         return (
             (id(body), len(body.get_operations()), len(body.outputs)),
             None if kept is None else tuple(kept),
             tuple(None if value is None else (value.dtype.str, value.shape, value.tobytes()) for value in values),
             tuple(self.graph.facts(argument).kind == "variable" for argument in arguments),
-            tuple({argument: position for position, argument in enumerate(arguments)}[each] for each in arguments),
+            tuple(last[argument] for argument in arguments),
         )
 
     def _calls_of_asking_bodies(self) -> int:

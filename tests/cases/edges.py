@@ -172,6 +172,23 @@ def custom_gradients_of_one_code_with_other_defaults() -> Subject:
     return descend(lambda x: tf.reduce_sum(handed_on(x @ a, True) * handed_on(x @ b, False)), [a, b])
 
 
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def custom_gradients_that_hold_themselves_and_what_is_not_there_yet() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def handed_on(value, keeps):
+        def gradient(upstream, depth=2):
+            if depth:
+                return gradient(upstream, depth - 1)
+            return upstream if keeps else later
+
+        gradient_of_both = tf.custom_gradient(lambda value: (tf.identity(value), gradient))(value)
+        later = None
+        return gradient_of_both
+
+    return descend(lambda x: tf.reduce_sum(handed_on(x @ a, True) * handed_on(x @ b, False)), [a, b])
+
+
 @case(connected="a c", disconnected="b", cause={"b": ("blocked", "IdentityN")})
 def custom_gradients_of_one_code_whose_inputs_change_places() -> Subject:
     a, b, c = weight("a"), weight("b"), weight("c")
