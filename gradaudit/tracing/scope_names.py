@@ -15,7 +15,7 @@ class ScopeNames:
 
     def __init__(self) -> None:
         self._asked: dict[tuple[int, str], tuple[Any, str]] = {}
-        self._found: dict[tuple[int, str], str] = {}
+        self._found: dict[tuple[int, str], tuple[Any, str]] = {}
         self._opened: set[str] = set()
 
     def install(self, patches: Patches) -> None:
@@ -30,8 +30,9 @@ class ScopeNames:
         if key not in self._found:
             outer, _, own = scope.rpartition("/")
             name = self._asked.get(key, (graph, own))[1]
-            self._found[key] = f"{self.of(graph, outer)}/{name}" if outer else name
-        return self._found[key]
+            # The graphs are kept with the names, so that no id can be given to another one.
+            self._found[key] = graph, f"{self.of(graph, outer)}/{name}" if outer else name
+        return self._found[key][1]
 
     def opened(self, names: Iterable[str]) -> list[str]:
         """Those of the names that a scope was asked to be called, whether anything was computed in it or not."""
@@ -42,7 +43,6 @@ class ScopeNames:
         unique = original(graph, name, *arguments, **options)
         self._opened.add(name)
         if unique != name and not unique.endswith(f"/{name}"):
-            # The graph is kept with the name, so that its id cannot be given to another one.
             self._asked[id(graph), unique] = (graph, name.rpartition("/")[2])
             self._found.clear()
         return unique
