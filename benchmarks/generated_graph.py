@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradaudit.graph.gradient_graph import Flow, GradientGraph, Window
+from gradaudit.graph.gradient_graph import Facts, Flow, GradientGraph, Window
 from gradaudit.graph.judgement import Judgement, ObjectiveFacts, TermFacts, VariableFacts
 from gradaudit.graph.verdicts import Source, Verdict
 
@@ -79,15 +79,18 @@ class DeepModel:
     def _op(
         self, op_type: str, layer: str, *inputs: str, flow: Flow = "passes", carries: bool = True, is_data: bool = False
     ) -> str:
-        node = self.graph.add_op(
-            op_type,
-            scope=layer,
-            layer=layer or None,
-            source=Source("model.py", 1, "call"),
-            tapes=_TAPE,
-            carries=carries,
-            is_data=is_data,
-            model="model",
+        node = self.graph.add_tensor(
+            Facts(
+                "op",
+                op_type,
+                scope=layer,
+                layer=layer or None,
+                source=Source("model.py", 1, "call"),
+                tapes=_TAPE,
+                carries=carries,
+                is_data=is_data,
+                model="model",
+            )
         )
         for producer in inputs:
             self.graph.connect(node, producer, flow)

@@ -134,20 +134,25 @@ def bare_trace(given: argparse.Namespace) -> Iterator[str]:
 
 
 def traces(blocks: str) -> dict[str, float]:
-    """A bare trace after a first one, and then an audit, of a transformer as deep as is asked for."""
+    """A bare trace after a first one, and then an audit, of a transformer as deep as is asked for.
+
+    Python searches for garbage during none of them, as in the command.
+    """
     from benchmarks.deep_transformer import Size, subject
     from gradaudit.auditing import audit
     from gradaudit.environment import tool, versions
+    from gradaudit.garbage import garbage_left_alone
     from gradaudit.graph.report import Report
     from gradaudit.reports.terminal import render_text
 
     size = Size(int(blocks))
-    bare_seconds(Size(1))
-    bare, ops = bare_seconds(size)
-    laps: list[float] = []
-    found = audit(lambda: subject(size), progress=lambda _phase: laps.append(time.process_time()))
-    render_text(Report(tool(), versions(), (found,)))
-    return {"ops": ops, "bare": bare, "audit": time.process_time() - laps[1]}
+    with garbage_left_alone():
+        bare_seconds(Size(1))
+        bare, ops = bare_seconds(size)
+        laps: list[float] = []
+        found = audit(lambda: subject(size), progress=lambda _phase: laps.append(time.process_time()))
+        render_text(Report(tool(), versions(), (found,)))
+        return {"ops": ops, "bare": bare, "audit": time.process_time() - laps[1]}
 
 
 def bare_seconds(size: Any) -> tuple[float, int]:

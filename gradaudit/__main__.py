@@ -1,6 +1,6 @@
 """Makes `python -m gradaudit` the same as `gradaudit`."""
 
-from gradaudit.cli import main
+from gradaudit.cli import run_program
 
 if __name__ == "__main__":
-    main(prog_name="gradaudit")
+    run_program()

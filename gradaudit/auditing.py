@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from gradaudit.flow.reported import missing_terms
 from gradaudit.flow.terms import loss_terms, participation_nodes
 from gradaudit.flow.updates import updated_variables
 from gradaudit.flow.variables import KnownVariable, Variables
+from gradaudit.garbage import garbage_left_alone
 from gradaudit.graph.contract_check import ContractCheck
 from gradaudit.graph.contracts import Contract
 from gradaudit.graph.coverage import Coverage, coverage
@@ -297,7 +297,7 @@ class _Attempt:
 
     def run(self, make_subject: Callable[[], Subject], *, weightless: bool) -> Audit:
         """Build, trace and judge."""
-        with _no_garbage_collection():
+        with garbage_left_alone():
             with ExitStack() as scopes:
                 made = scopes.enter_context(watched_making())
                 if weightless:
@@ -323,7 +323,7 @@ class _Attempt:
         """Trace and judge what exists."""
         with self._phase("build"), user_errors("The model cannot be built for this batch", TraceError):
             subject.build()
-        with _no_garbage_collection():
+        with garbage_left_alone():
             with self._phase("trace"):
                 trace, opening = self._traced(subject, made)
             with self._phase("analyse"):
@@ -481,18 +481,6 @@ class _Attempt:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Inside, Python does not look for cycles: a trace makes millions of objects, and keeps nearly all of them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _dtype(call: GradientCall) -> str:

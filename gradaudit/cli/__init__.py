@@ -7,6 +7,6 @@ Whatever answers at once (help, the version, a mistyped option) must not wait fo
 stand in the functions of these files that need them.
 """
 
-from gradaudit.cli.program import main
+from gradaudit.cli.program import main, run_program
 
-__all__ = ["main"]
+__all__ = ["main", "run_program"]

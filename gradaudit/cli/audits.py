@@ -15,6 +15,7 @@ from gradaudit.cli.attempts import Outcome, attempt
 from gradaudit.cli.kept import Kept
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, refuse, show_traceback
 from gradaudit.cli.terminal import Terminal, end_process, say, terminal_at_work
+from gradaudit.garbage import garbage_left_alone, remove_garbage
 from gradaudit.gate.policy import exit_status, failures
 from gradaudit.graph.verdicts import STATUSES, Finding
 
@@ -52,16 +53,17 @@ def audit_all(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, cache: Path
         for run in runs:
             if run.script is not None:
                 return _audit_script(run, run.script, finish, terminal, verify=options.get("verify", False))
-        if cache is None:
-            outcomes = _outcomes(runs, terminal, min(jobs, len(runs)), options)
-        else:
-            outcomes = _kept_outcomes(runs, terminal, jobs, Kept(cache, options), options)
-        audited = [
-            Audited(run, outcome.audit, outcome.environment)
-            for run, outcome in zip(runs, outcomes, strict=True)
-            if outcome.audit is not None
-        ]
-        return finish(_gated(audited, of_all=len(audited) == len(runs)), terminal)
+        with garbage_left_alone():
+            if cache is None:
+                outcomes = _outcomes(runs, terminal, min(jobs, len(runs)), options)
+            else:
+                outcomes = _kept_outcomes(runs, terminal, jobs, Kept(cache, options), options)
+            audited = [
+                Audited(run, outcome.audit, outcome.environment)
+                for run, outcome in zip(runs, outcomes, strict=True)
+                if outcome.audit is not None
+            ]
+            return finish(_gated(audited, of_all=len(audited) == len(runs)), terminal)
 
 
 def _outcomes(runs: Sequence[Run], terminal: Terminal, jobs: int, options: Mapping[str, Any]) -> list[Outcome]:
@@ -70,8 +72,10 @@ def _outcomes(runs: Sequence[Run], terminal: Terminal, jobs: int, options: Mappi
         from gradaudit.cli.workers import attempt_in_processes
 
         return attempt_in_processes(runs, jobs, terminal, _tell, **options)
-    outcomes = []
+    outcomes: list[Outcome] = []
     for run in runs:
+        if outcomes:
+            remove_garbage()
         outcomes.append(attempt(run, partial(terminal.show, run.name), **options))
         _tell(run, outcomes[-1])
     return outcomes
@@ -132,7 +136,8 @@ def _audit_script(
         end_process(status)
 
     terminal.show(run.name, "import")
-    from gradaudit.running import run_script
+    with garbage_left_alone():
+        from gradaudit.running import run_script
 
     run_script(
         script,

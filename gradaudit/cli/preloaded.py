@@ -9,11 +9,13 @@ import contextlib
 import signal
 
 from gradaudit.cache.watch import watch
+from gradaudit.garbage import garbage_left_alone
 
 watch()  # from here on, for an audit that is to be kept is made from this, too
 
 interrupted = signal.signal(signal.SIGINT, signal.SIG_DFL)  # the terminal interrupts all, and the command says so
-with contextlib.suppress(Exception):  # what cannot be imported is told where it is imported next, in each process
+# What cannot be imported is told where it is imported next, in each process.
+with garbage_left_alone(), contextlib.suppress(Exception):
     import gradaudit.auditing
     import gradaudit.cli.workers
     import gradaudit.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,14 @@ from gradaudit.cli.init import init
 from gradaudit.cli.manual import explain, list_rules
 from gradaudit.cli.mishaps import explained, explained_usage, help_unless_command, refuse, show_traceback
 from gradaudit.cli.trace import run, trace
+
+
+def run_program() -> None:
+    """Run the command that this process was started for, and end with its status."""
+    try:
+        main(prog_name="gradaudit")
+    finally:
+        gc.freeze()  # Python ends by a search for garbage, which takes most of a second with TensorFlow in memory
 
 
 class _Program(click.Group):

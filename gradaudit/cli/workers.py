@@ -27,6 +27,7 @@ from gradaudit.cli.asked import Run
 from gradaudit.cli.attempts import Outcome, attempt
 from gradaudit.cli.terminal import Terminal, end_process, standard_output_kept_clean
 from gradaudit.errors import TraceError
+from gradaudit.garbage import garbage_left_alone
 
 _PRELOADED = "gradaudit.cli.preloaded"
 _NO_WORKING_FOLDER = "PYTHONSAFEPATH"
@@ -149,7 +150,7 @@ def _work(
     stop_watching()
     os.environ.clear()
     os.environ.update(environment)  # a server may be older than this command
-    with standard_output_kept_clean():
+    with standard_output_kept_clean(), garbage_left_alone():
         pipe.send(attempt(run, pipe.send, partial(_watching, environment) if watched else None, **options))
         atexit._run_exitfuncs()
         end_process(0)  # no thread of the audited code is waited for

@@ -21,6 +21,8 @@ def is_loop(op: Any) -> bool:
 
 def called_bodies(op: Any) -> list[Any] | None:
     """The FuncGraphs of which one gives the outputs of `op`; None if `op` calls nothing."""
+    if _calls_nothing(op.type):
+        return None
     if op.type in _CALLS:
         names = [op.get_attr("f").name]
     elif op.type in _CONDITIONS:
@@ -29,7 +31,7 @@ def called_bodies(op: Any) -> list[Any] | None:
         names = [branch.name for branch in op.get_attr("branches")]
     elif op.type in _LOOPS:
         names = [op.get_attr("body").name]
-    elif not _is_registered(op.type) and op.graph._is_function(op.type):
+    elif op.graph._is_function(op.type):
         names = [op.type]
     else:
         return None
@@ -37,9 +39,9 @@ def called_bodies(op: Any) -> list[Any] | None:
 
 
 @functools.cache
-def _is_registered(op_type: str) -> bool:
-    """Whether ops of a type are TensorFlow's own, or a library's, and no function of the graph."""
-    return op_def_registry.get(op_type) is not None
+def _calls_nothing(op_type: str) -> bool:
+    """Whether a type is no function of a graph, but TensorFlow's or a library's own, and runs no body."""
+    return op_type not in _CALLS | _CONDITIONS | _CASES | _LOOPS and op_def_registry.get(op_type) is not None
 
 
 def loop_condition(op: Any) -> Any:

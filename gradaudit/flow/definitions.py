@@ -13,8 +13,9 @@ def definition(op: Any) -> bytes:
     node = op.node_def
     for field in _ITS_OWN:
         node.ClearField(field)
+    attributes = node.attr
     for attribute in _IGNORED_ATTRIBUTES:
-        if attribute in node.attr:
-            del node.attr[attribute]
+        if attribute in attributes:
+            del attributes[attribute]
     found: bytes = node.SerializeToString(deterministic=True)
     return found

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow.python.eager import backprop_util
+from tensorflow.python.eager.graph_only_ops import graph_placeholder
 from tensorflow.python.framework import func_graph, ops
 
 from gradaudit.flow.custom_gradients import kind_of_gradient
@@ -172,7 +173,7 @@ def _everywhere(op: Any, flow: Flow) -> Matrix:
 def _placeholder(output: Any) -> Any:
     if not carries_gradient(output):
         return None
-    placeholder = tf.compat.v1.placeholder(output.dtype, output.shape)
+    placeholder = graph_placeholder(output.dtype, output.shape)
     if hasattr(output, "_handle_data"):
         placeholder._handle_data = output._handle_data
     return placeholder

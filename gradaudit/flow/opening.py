@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,9 +18,10 @@ from gradaudit.flow.elements import narrows, selection
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import HANDLES, Value, fold, is_zero, one_of_all, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import WRITES, Flow, GradientGraph, Mark, Window, Write
+from gradaudit.graph.gradient_graph import WRITES, Facts, Flow, GradientGraph, Mark, Window, Write
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
+from gradaudit.tracing.origins import Origin
 from gradaudit.tracing.tapes import TapeRecord
 from gradaudit.tracing.trace import Trace
 
@@ -76,8 +78,7 @@ class Opened:
     writes: range
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a node of the graph stands."""
 
     frame: Frame
@@ -352,14 +353,11 @@ class Opening:
         producers = [self.node(frame, tensor) for tensor in op.inputs]
         values = [self._values.get(producer) for producer in producers]
         self._note_values(nodes, fold(op, values))
-        if self._any_carries(nodes) and self._any_carries(producers):
+        if _any_carries(op.outputs) and _any_carries(op.inputs):
             defined = definition(op)
             self._connect(nodes, producers, self._edges.of(op, values, defined), is_custom(defined))
         else:
             self._block(nodes, producers)
-
-    def _any_carries(self, nodes: list[str]) -> bool:
-        return any(self.graph.facts(node).carries for node in nodes)
 
     def _block(self, nodes: list[str], producers: list[str]) -> None:
         for node in nodes:
@@ -367,7 +365,9 @@ class Opening:
                 self.graph.connect(node, producer, "blocked")
 
     def _note_values(self, nodes: list[str], values: Sequence[Value | None]) -> None:
-        self._values.update({node: value for node, value in zip(nodes, values, strict=True) if value is not None})
+        for node, value in zip(nodes, values, strict=True):
+            if value is not None:
+                self._values[node] = value
 
     def _connect(self, nodes: list[str], producers: list[str], flows: Matrix, has_custom_gradient: bool) -> None:
         """Add the edges between what an op makes and what it makes it of."""
@@ -407,58 +407,66 @@ class Opening:
             self._open(frame, op, [frame.nodes[id(op), output.value_index] for output in op.outputs], bodies)
 
     def _add_tensor(self, frame: Frame, op: Any, output: Any) -> str:
+        origin = self._trace.origins.of(op)
         carries = carries_gradient(output)
-        node = self._add_node(frame, op, carries=carries, is_data=self._is_data(frame, op, output, carries))
-        key = id(op), output.value_index
-        frame.nodes[key] = node
+        is_data = self._is_data(frame, op, output, carries=carries, regularizes=origin.regularizes)
+        node = self._add_node(frame, op, origin, carries=carries, is_data=is_data)
+        frame.nodes[id(op), output.value_index] = node
         self.places[node] = Place(frame, output)
         if id(op) in self._trace.gradient_calls.stand_ins:
             self._stand_ins[node] = self._trace.gradient_calls.stand_ins[id(op)]
         return node
 
-    def _add_node(self, frame: Frame, op: Any, *, carries: bool, is_data: bool = False, is_hub: bool = False) -> str:
-        origin = self._trace.origins.of(op)
+    def _add_node(
+        self, frame: Frame, op: Any, origin: Origin, *, carries: bool, is_data: bool = False, is_hub: bool = False
+    ) -> str:
         op_type, graph = op.type, op.graph
-        return self.graph.add_op(
-            op_type,
-            layer=origin.layer,
-            source=origin.source,
-            tapes=self._tapes_of(op) if frame.is_root and op_type not in _PLACEHOLDERS else None,
-            carries=carries,
-            is_data=is_data,
-            is_hub=is_hub,
-            narrows=narrows(op),
-            model=origin.model,
-            scope=self._trace.scope_names.of(graph, op.name.rpartition("/")[0]),
-            graph=self._name_of(graph),
+        return self.graph.add_tensor(
+            Facts(
+                "op",
+                op_type,
+                layer=origin.layer,
+                source=origin.source,
+                tapes=self._tapes_of(op) if frame.is_root and op_type not in _PLACEHOLDERS else None,
+                carries=carries,
+                is_data=is_data,
+                is_hub=is_hub,
+                narrows=narrows(op),
+                model=origin.model,
+                scope=self._trace.scope_names.of(graph, op.name.rpartition("/")[0]),
+                graph=self._name_of(graph),
+            )
         )
 
     def _name_of(self, graph: Any) -> str:
-        return self._names.setdefault(id(graph), f"graph {len(self._names) + 1}")
+        name = self._names.get(id(graph))
+        if name is None:
+            name = self._names[id(graph)] = f"graph {len(self._names) + 1}"
+        return name
 
     def _tapes_of(self, op: Any) -> frozenset[str]:
         """The tapes that recorded `op`. A capture may be recorded when it is made, before its op is told of."""
-        names = tuple(tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded)
+        names = tuple([tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded])
         return self._tapes.setdefault(names, frozenset(names))
 
-    def _is_data(self, frame: Frame, op: Any, output: Any, carries: bool) -> bool:
+    def _is_data(self, frame: Frame, op: Any, output: Any, *, carries: bool, regularizes: bool) -> bool:
         """Whether a tensor brings values into the step that are no weights: a batch, a constant table, random numbers.
 
         That is an input of the step, or floats that are made from no other floats. A scalar is a factor, no data, and
         what a regularizer brings in is its own: it is asked for a penalty on a weight, and given nothing else.
         """
         op_type = op.type
-        if op_type in _PLACEHOLDERS and id(op) not in frame.bound or op_type.startswith(_SUPPLIES):
+        is_given = op_type in _PLACEHOLDERS
+        if is_given and id(op) not in frame.bound or _supplies(op_type):
             return True
-        if not carries or output.shape.rank == 0 or self._trace.origins.of(op).regularizes:
+        if not carries or regularizes or output.shape.rank == 0:
             return False
-        if op_type in _PLACEHOLDERS:
+        if is_given:
             return not frame.bound[id(op)]
-        inputs = op.inputs
-        if op_type in _LOOKUPS and inputs[1].shape.rank != 0:
+        if op_type in _LOOKUPS and op.inputs[1].shape.rank != 0:
             return True
         return not any(
-            tensor.dtype in HANDLES or carries_gradient(tensor) and tensor.shape.rank != 0 for tensor in inputs
+            tensor.dtype in HANDLES or carries_gradient(tensor) and tensor.shape.rank != 0 for tensor in op.inputs
         )
 
     def _bind(self, frame: Frame, op: Any, node: str) -> None:
@@ -627,11 +635,20 @@ class Opening:
         producers = [node for node in behind if self.graph.facts(node).carries]
         if not consumers or not producers:
             return
-        hub = self._add_node(frame, op, carries=True, is_hub=True)
+        hub = self._add_node(frame, op, self._trace.origins.of(op), carries=True, is_hub=True)
         for node in consumers:
             self.graph.connect(node, hub, "blocked", zeros=True)
         for node in producers:
             self.graph.connect(hub, node, "blocked", zeros=True)
+
+
+@functools.cache
+def _supplies(op_type: str) -> bool:
+    return op_type.startswith(_SUPPLIES)
+
+
+def _any_carries(tensors: Sequence[Any]) -> bool:
+    return any(carries_gradient(tensor) for tensor in tensors)
 
 
 def _is_eager(tensor: Any) -> bool:

@@ -72,12 +72,13 @@ def fold(op: Any, inputs: Sequence[Value | None]) -> list[Value | None]:
         return [_constant(op)]
     if op.type == "IdentityN":
         return list(inputs)
-    if not any(value is not None for value in inputs) and op.type not in _KNOWN_BY_KIND:
+    known = [value for value in inputs if value is not None]
+    if not known and op.type not in _KNOWN_BY_KIND:
         return [None] * len(op.outputs)
     if all(output.dtype in _WITHOUT_NUMBERS for output in op.outputs):
         return [None] * len(op.outputs)
-    if inputs and all(value is not None for value in inputs):
-        computed = _computed(op, [value for value in inputs if value is not None])
+    if inputs and len(known) == len(inputs):
+        computed = _computed(op, known)
         if computed is not None:
             return computed
     value = _shared_by_all(op, inputs)

@@ -41,7 +41,9 @@ class Variables:
 
     def forgetting_nodes(self, later: Callable[[], Iterable[Any]] | None = None) -> Variables:
         """The same variables, for another graph."""
-        return Variables([known.variable for known in self._by_handle.values()], later or self._later)
+        apart = Variables((), later or self._later)
+        apart._by_handle, apart._times = self._by_handle.copy(), self._times.copy()
+        return apart
 
     def add(self, variable: Any) -> KnownVariable:
         """Make a variable known; one that is known already stays as it is."""

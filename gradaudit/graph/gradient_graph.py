@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import networkx
 import numpy as np
@@ -145,8 +145,10 @@ class GradientGraph:
         """Consumers, producers and kinds, as often as edges were made."""
         self.narrowing: set[int] = set()
         """The numbers of the nodes that read a part of something."""
-        self._tapes: _Column[frozenset[str] | None] = _Column()
-        self._graphs: _Column[str] = _Column()
+        self._places: dict[tuple[frozenset[str] | None, str], int] = {}
+        """Each combination of tapes and graph once, with its number."""
+        self._in_places = array("q")
+        """By node the number of its tapes and graph."""
         self._made_up: list[tuple[str, str]] = []
         self._outputs: dict[str, str] = {}
         self._network: networkx.DiGraph | None = None
@@ -159,9 +161,10 @@ class GradientGraph:
     def __len__(self) -> int:
         return len(self._names)
 
-    def add_op(self, op_type: str, **facts: Any) -> str:
-        """Add a tensor that an op makes, with its `Facts`; returns its id, of layer or scope and the op's type."""
-        return self._add_tensor(Facts("op", op_type, **facts))
+    def add_tensor(self, facts: Facts) -> str:
+        """Add a tensor that an op makes; returns its id, of layer or scope and the op's type."""
+        place = facts.layer or facts.scope
+        return self._add(f"{place}/{facts.op_type}" if place else facts.op_type, facts)
 
     def add_variable(self, path: str, *, is_data: bool = False) -> str:
         """Add a variable and return its id."""
@@ -212,7 +215,7 @@ class GradientGraph:
             instead: by nodes to which its edges lead, those to which the new ones do.
         """
         again = {
-            self._names[number]: self._add_tensor(self._facts[number])
+            self._names[number]: self.add_tensor(self._facts[number])
             for number in range(since.nodes, until.nodes)
             if self._facts[number].kind == "op"
         }
@@ -481,26 +484,23 @@ class GradientGraph:
     def _counting(self, window: Window) -> Flags:
         inside = np.ones(len(self), bool)
         if window.tape is not None:
-            is_recorded = self._tapes.where(lambda tapes: tapes is None or window.tape in tapes)
-            inside = is_recorded | ~self._graphs.where(lambda graph: graph in window.graphs)
+            counts = [
+                tapes is None or window.tape in tapes or graph not in window.graphs for tapes, graph in self._places
+            ]
+            inside = np.array(counts, bool)[np.array(self._in_places, np.int64)]
         apart = window.constants | window.outside | window.unwatched
         inside[[self._numbers[node] for node in apart]] = False
         return inside
 
-    def _add_tensor(self, facts: Facts) -> str:
-        place = facts.layer or facts.scope
-        return self._add(f"{place}/{facts.op_type}" if place else facts.op_type, facts)
-
     def _add(self, wanted: str, facts: Facts) -> str:
         count = self._counts[wanted] = self._counts.get(wanted, 0) + 1
         node = wanted if count == 1 else f"{wanted}#{count}"
-        self._numbers[node] = len(self._names)
+        number = self._numbers[node] = len(self._names)
         self._names.append(node)
         self._facts.append(facts)
         if facts.narrows:
-            self.narrowing.add(self._numbers[node])
-        self._tapes.append(facts.tapes)
-        self._graphs.append(facts.graph)
+            self.narrowing.add(number)
+        self._in_places.append(self._places.setdefault((facts.tapes, facts.graph), len(self._places)))
         return node
 
     def _forget_if_grown(self) -> None:
@@ -517,24 +517,6 @@ class GradientGraph:
 
     def _kind(self, consumer: str, producer: str) -> int:
         return self.adjacency.kind(self._numbers[consumer], self._numbers[producer])
-
-
-_Value = TypeVar("_Value")
-
-
-class _Column(Generic[_Value]):
-    """One of few values for each node."""
-
-    def __init__(self) -> None:
-        self._values: dict[_Value, int] = {}
-        self._of_nodes = array("q")
-
-    def append(self, value: _Value) -> None:
-        self._of_nodes.append(self._values.setdefault(value, len(self._values)))
-
-    def where(self, holds: Callable[[_Value], bool]) -> Flags:
-        """By node, whether something holds of its value."""
-        return np.array([holds(value) for value in self._values], bool)[np.array(self._of_nodes, np.int64)]
 
 
 _EVERY = ("carries", "is_data", "is_hub", "narrows")

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow.python.eager import backprop, context
+from tensorflow.python.eager.graph_only_ops import graph_placeholder
 from tensorflow.python.framework import composite_tensor, ops
-from tensorflow.python.ops import array_ops, gradients_util, resource_variable_ops
+from tensorflow.python.ops import gradients_util, resource_variable_ops
 
 from gradaudit.errors import DisagreementError, TraceError
 from gradaudit.graph.verdicts import Source, UnregisteredOp
@@ -242,13 +243,13 @@ class GradientCalls:
             return None
         shape = tf.TensorShape(variable.shape)
         if answer == "slices":
-            values = array_ops.placeholder(variable.dtype, [None, *shape[1:]])
-            indices = array_ops.placeholder(tf.int64, [None])
+            values = graph_placeholder(tf.as_dtype(variable.dtype), tf.TensorShape([None, *shape[1:]]))
+            indices = graph_placeholder(tf.int64, tf.TensorShape([None]))
             self.stand_ins[id(values.op)] = call.number
             known = tf.constant(shape.as_list(), tf.int64) if shape.is_fully_defined() else None
             dense_shape = resource_variable_ops.variable_shape(variable.handle, tf.int64) if known is None else known
             return tf.IndexedSlices(values, indices, dense_shape)
-        gradient = array_ops.placeholder(variable.dtype, shape)
+        gradient = graph_placeholder(tf.as_dtype(variable.dtype), shape)
         self.stand_ins[id(gradient.op)] = call.number
         return gradient
 

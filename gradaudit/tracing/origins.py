@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.util import nest
@@ -15,8 +15,7 @@ from gradaudit.graph.verdicts import Source
 from gradaudit.tracing.lines import Lines, running_line
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """What was known when an op was made."""
 
     layer: str | None

@@ -23,6 +23,7 @@ from gradaudit.tracing.origins import Origins
 from gradaudit.tracing.participation import HandingOut, Participation
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.scope_names import ScopeNames
+from gradaudit.tracing.stacks import share_one_stack, tells_of_stacks
 from gradaudit.tracing.tapes import TapeRecord, Tapes
 from gradaudit.tracing.updates import Updates
 from gradaudit.tracing.variable_kinds import is_variable
@@ -58,6 +59,8 @@ def trace_step(
 ) -> Trace:
     """Trace `step(*inputs)`, again if a gradient that was stood in for turns out to feed a loss.
 
+    TensorFlow keeps no stacks meanwhile; where it tells of one in an error, the step is traced once more with them.
+
     Args:
         step: any callable that differentiates and updates.
         inputs: its positional arguments; arrays, tensors and TensorSpecs in them become symbolic inputs.
@@ -72,11 +75,17 @@ def trace_step(
         WeightlessReadError: the step needs the value of a weight that has none.
     """
     real: frozenset[int] = frozenset()
+    keeps_stacks = False
     while True:
         try:
-            trace = _trace_once(step, inputs, made, expectation, real, verify, participation)
+            trace = _trace_once(step, inputs, made, expectation, real, verify, participation, keeps_stacks)
         except StandInReached as reached:
             real |= {reached.number}
+            continue
+        except TraceError as error:
+            if keeps_stacks or not tells_of_stacks(error):
+                raise
+            keeps_stacks = True
             continue
         if participation is not None:
             participation.require_added(trace.origins)
@@ -91,6 +100,7 @@ def _trace_once(
     real: frozenset[int],
     verify: bool,
     participation: Participation | None,
+    keeps_stacks: bool,
 ) -> Trace:
     origins, tapes, updates = Origins(made.lines_of_layers), Tapes(), Updates()
 
@@ -113,6 +123,8 @@ def _trace_once(
         updates.install(patches)
         output_scopes.install(patches)
         trace.scope_names.install(patches)
+        if not keeps_stacks:
+            share_one_stack(patches)
         with (
             trace.graph.as_default(),
             tf.variable_creator_scope(_lifted),

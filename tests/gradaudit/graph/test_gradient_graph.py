@@ -14,6 +14,7 @@ from gradaudit.graph.gradient_graph import (
     PASSES,
     PASSES_OR_OPAQUE,
     PASSES_OR_ZERO,
+    Facts,
     Flow,
     GradientGraph,
     Window,
@@ -42,13 +43,13 @@ class Drawing:
             self.nodes[name] = (
                 self.graph.add_variable(name)
                 if name.startswith("v")
-                else self.graph.add_op(
-                    name,
-                    scope="",
-                    layer=None,
-                    source=None,
-                    tapes=frozenset() if word.endswith("*") else frozenset({"tape"}),
-                    carries=not name.startswith("i"),
+                else self.graph.add_tensor(
+                    Facts(
+                        "op",
+                        name,
+                        tapes=frozenset() if word.endswith("*") else frozenset({"tape"}),
+                        carries=not name.startswith("i"),
+                    )
                 )
             )
         return self.nodes[name]
@@ -113,8 +114,7 @@ def test_what_a_tape_did_not_record_ends_its_gradient_but_not_that_of_symbolic_g
 
 def test_zeros_are_handed_back_without_being_a_path() -> None:
     graph = GradientGraph()
-    facts = {"scope": "", "layer": None, "source": None, "tapes": None, "carries": True}
-    loss, call = graph.add_op("loss", **facts), graph.add_op("call", **facts, is_hub=True)
+    loss, call = graph.add_tensor(Facts("op", "loss")), graph.add_tensor(Facts("op", "call", is_hub=True))
     variable = graph.add_variable("v")
     graph.connect(loss, call, "blocked", zeros=True)
     graph.connect(call, variable, "blocked", zeros=True)
@@ -130,9 +130,8 @@ SECOND = ByAxis((Axis(None, (1,)),))
 def stacked(readers: dict[str, Selection]) -> tuple[GradientGraph, dict[str, str]]:
     """A loss that reads a stack of two variables through `readers`, each of which takes a part of it."""
     graph = GradientGraph(lambda consumer, producer: [taken.get((consumer, producer), everything)])
-    facts = {"scope": "", "layer": None, "source": None, "tapes": None, "carries": True}
-    nodes = {name: graph.add_op(name, **facts) for name in ("loss", "Pack")}
-    nodes |= {reader: graph.add_op(reader, **facts, narrows=True) for reader in readers}
+    nodes = {name: graph.add_tensor(Facts("op", name)) for name in ("loss", "Pack")}
+    nodes |= {reader: graph.add_tensor(Facts("op", reader, narrows=True)) for reader in readers}
     nodes |= {name: graph.add_variable(name) for name in ("v0", "v1")}
     for reader in readers:
         graph.connect(nodes["loss"], nodes[reader], "passes")
@@ -171,8 +170,7 @@ def test_a_stack_whose_other_elements_are_read_is_to_blame() -> None:
 
 def test_a_term_of_weight_zero_is_to_blame_for_zeros() -> None:
     graph = GradientGraph()
-    facts = {"scope": "", "layer": None, "source": None, "tapes": None, "carries": True}
-    tensor, variable = graph.add_op("Sum", **facts), graph.add_variable("v")
+    tensor, variable = graph.add_tensor(Facts("op", "Sum")), graph.add_variable("v")
     graph.connect(tensor, variable, "passes")
     objective = graph.add_objective("loss", None)
     graph.add_term(objective, "pitch", None, {tensor: 0.0})
@@ -242,7 +240,6 @@ def test_a_variable_that_nothing_reads_and_one_whose_values_are_dropped_have_dif
 def test_ids_tell_tensors_apart_and_do_not_change_from_run_to_run() -> None:
     def ids() -> list[str]:
         graph = GradientGraph()
-        facts = {"scope": "s", "source": None, "tapes": None, "carries": True}
-        return [graph.add_op("Mul", layer=layer, **facts) for layer in ("m/a", "m/a", None)]
+        return [graph.add_tensor(Facts("op", "Mul", scope="s", layer=layer)) for layer in ("m/a", "m/a", None)]
 
     assert ids() == ids() == ["m/a/Mul", "m/a/Mul#2", "s/Mul"]
