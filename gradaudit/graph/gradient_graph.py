@@ -6,9 +6,8 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import networkx
 import numpy as np
 
 from gradaudit.graph.adjacency import Adjacency, Flags, Rows
@@ -16,6 +15,9 @@ from gradaudit.graph.chains import Chains
 from gradaudit.graph.parts import WHOLE, Part, Selection
 from gradaudit.graph.reach import Reach
 from gradaudit.graph.verdicts import Block, Source, Status, TermKind
+
+if TYPE_CHECKING:
+    import networkx
 
 Flow = Literal["passes", "zero", "opaque", "blocked"]
 
@@ -264,6 +266,8 @@ class GradientGraph:
 
     def network(self) -> networkx.DiGraph:
         """The whole graph for networkx: the nodes with their facts, the edges with `flow` and `zeros`."""
+        import networkx  # which takes its time, and a text report needs none
+
         self._forget_if_grown()
         if self._network is not None:
             return self._network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import takewhile
 
-import networkx
+import numpy as np
 
 from gradaudit.graph.causes import unused_outputs
 from gradaudit.graph.gradient_graph import GradientGraph
@@ -73,13 +73,23 @@ def common_layer(paths: Iterable[str]) -> str:
 
 def _parts(members: Sequence[Verdict]) -> list[list[Verdict]]:
     """The members that hang together by shared keys, in order."""
-    links = networkx.Graph()
-    for position, verdict in enumerate(members):
-        links.add_node(position)
-        for key in _keys(verdict):
-            links.add_edge(position, key)
-    components = [sorted(n for n in part if isinstance(n, int)) for part in networkx.connected_components(links)]
-    return [[members[position] for position in part] for part in sorted(components)]
+    from scipy.sparse import coo_array  # which takes its time
+    from scipy.sparse.csgraph import connected_components
+
+    keys: dict[Hashable, int] = {}
+    links = [
+        (position, len(members) + keys.setdefault(key, len(keys)))
+        for position, verdict in enumerate(members)
+        for key in _keys(verdict)
+    ]
+    if not links:
+        return []
+    size = len(members) + len(keys)
+    _, labels = connected_components(coo_array((np.ones(len(links)), tuple(zip(*links, strict=True))), (size, size)))
+    parts: dict[int, list[Verdict]] = {}
+    for verdict, label in zip(members, labels[: len(members)].tolist(), strict=True):
+        parts.setdefault(label, []).append(verdict)
+    return list(parts.values())
 
 
 def _keys(verdict: Verdict) -> list[Hashable]:

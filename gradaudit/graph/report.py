@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import networkx
+from typing import TYPE_CHECKING, Any
 
 from gradaudit.graph.coverage import NOTHING_TO_COVER, Coverage
 from gradaudit.graph.gradient_graph import GradientGraph
@@ -16,6 +14,9 @@ from gradaudit.graph.participation_measured import Curves, MeasuredParticipation
 from gradaudit.graph.scenarios import ScenarioRow, scenario_rows
 from gradaudit.graph.suggestion import Suggestion
 from gradaudit.graph.verdicts import STATUSES, Cause, Finding, Group, Objective, Source, Status, Verdict
+
+if TYPE_CHECKING:
+    import networkx
 
 SCHEMA = "gradaudit.report/1"
 

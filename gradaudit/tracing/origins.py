@@ -26,6 +26,9 @@ class Origin(NamedTuple):
     """The outermost layer whose call was under way."""
 
 
+_UNKNOWN = Origin(None, None)
+
+
 @dataclass
 class ModelOutput:
     """A tensor that an outermost Keras call returned, by the name under which the user knows it.
@@ -56,7 +59,7 @@ class Origins:
     _models: dict[str, Any] = field(default_factory=dict)
     """Whose output each name is."""
     _added: dict[tuple[int, int], tuple[Any, str]] = field(default_factory=dict)
-    _by_op: dict[int, tuple[Any, Origin]] = field(default_factory=dict)
+    _by_op: dict[Any, Origin] = field(default_factory=dict)
     _lines: Lines = field(default_factory=dict)
 
     def note_op(self, op: Any) -> None:
@@ -72,13 +75,11 @@ class Origins:
                 or running_line(frame, known=self._lines)
             )
             origin = Origin(layer_path(layer), source, self.regularizes, model=layer_path(self.layers[0]))
-        # The op is kept with its origin, so that its id cannot be given to another one.
-        self._by_op[id(op)] = (op, origin)
+        self._by_op[op] = origin
 
     def of(self, op: Any) -> Origin:
         """The origin of `op`; empty for an op that was not made under the trace's eyes."""
-        known = self._by_op.get(id(op))
-        return known[1] if known else Origin(None, None)
+        return self._by_op.get(op, _UNKNOWN)
 
     def note_losses(self, layer: Any, losses: Any) -> None:
         """Remember which layer adds a loss, by `add_loss` or for its activity."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 import soxr
 
@@ -40,6 +39,8 @@ def decode(path: Path) -> Sound:
     Raises:
         DataError: it is missing, no sound, or broken.
     """
+    import av  # FFmpeg's libraries, which a training reads nothing with: its features are prepared
+
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:

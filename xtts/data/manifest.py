@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,7 +14,9 @@ from xtts.audio.features import Features
 from xtts.audio.settings import AudioSettings
 from xtts.data.files import write_text
 from xtts.errors import DataError
-from xtts.text.tokenizer import TextTokenizer, read_tokenizer
+
+if TYPE_CHECKING:
+    from xtts.text.tokenizer import TextTokenizer
 
 MANIFEST = "manifest.jsonl"
 CORPUS = "corpus.json"
@@ -168,6 +170,8 @@ def read_corpus(folder: Path) -> PreparedCorpus:
     if not (folder / MANIFEST).is_file():
         raise DataError(f"{folder} is no prepared corpus, or not to the end: run xtts prepare … --output {folder}.")
     shared = read_shared(folder)
+    from xtts.text.tokenizer import read_tokenizer  # whose library generated batches do without
+
     tokenizer = read_tokenizer(folder / TOKENIZER)
     clips = _clips(folder / MANIFEST, tokenizer.vocabulary_size, shared)
     return PreparedCorpus(folder, shared, clips, tokenizer)
