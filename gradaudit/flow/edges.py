@@ -35,8 +35,8 @@ class Edges:
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Matrix] = {}
-        self.strays: dict[int, Any] = {}
-        """Ops, by id, that were made in graphs of the user's when their gradients were asked for, and feed nothing."""
+        self.strays: set[Any] = set()
+        """Ops that were made in graphs of the user's when their gradients were asked for, and feed nothing."""
 
     def of(self, op: Any, values: Sequence[Value | None], defined: bytes) -> Matrix:
         """What a gradient does between each output and each input of `op`. Not for calls and loops.
@@ -87,7 +87,7 @@ class Edges:
         except Exception:  # noqa: BLE001  # as above: TensorFlow would fail here too
             return _everywhere(op, "opaque")
         finally:
-            self.strays.update((id(stray), stray) for stray in op.graph.get_operations()[before:])
+            self.strays.update(op.graph.get_operations()[before:])
         return _matrix(op, arriving, leaving, {})
 
 

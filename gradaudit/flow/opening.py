@@ -219,7 +219,7 @@ class Opening:
     def _unwatched(self, tape: TapeRecord, watched: Collection[int]) -> frozenset[str]:
         """Where a tape's graph takes in variables that it watches, though not since before they were read."""
         captured = [internal for external, internal in tape.graph.captures if id(external) in watched]
-        return frozenset(self.node(self._root, tensor) for tensor in captured if id(tensor.op) not in tape.recorded)
+        return frozenset(self.node(self._root, tensor) for tensor in captured if tensor.op not in tape.recorded)
 
     def _outside(self, graph: Any) -> frozenset[str]:
         """The tensors of the graphs around one, but for the handles of variables."""
@@ -413,8 +413,8 @@ class Opening:
         node = self._add_node(frame, op, origin, carries=carries, is_data=is_data)
         frame.nodes[id(op), output.value_index] = node
         self.places[node] = Place(frame, output)
-        if id(op) in self._trace.gradient_calls.stand_ins:
-            self._stand_ins[node] = self._trace.gradient_calls.stand_ins[id(op)]
+        if op in self._trace.gradient_calls.stand_ins:
+            self._stand_ins[node] = self._trace.gradient_calls.stand_ins[op]
         return node
 
     def _add_node(
@@ -446,7 +446,7 @@ class Opening:
 
     def _tapes_of(self, op: Any) -> frozenset[str]:
         """The tapes that recorded `op`. A capture may be recorded when it is made, before its op is told of."""
-        names = tuple([tape.name for tape in self._trace.tapes.records if id(op) in tape.recorded])
+        names = tuple([tape.name for tape in self._trace.tapes.records if op in tape.recorded])
         return self._tapes.setdefault(names, frozenset(names))
 
     def _is_data(self, frame: Frame, op: Any, output: Any, *, carries: bool, regularizes: bool) -> bool:
@@ -509,7 +509,7 @@ class Opening:
 
     def _argument(self, frame: Frame, op: Any, tensor: Any) -> str:
         """What is passed into a body. A call is recorded with the variables themselves, as if nothing took them in."""
-        bound = frame.bound.get(id(tensor.op), ()) if id(op) in self._trace.tapes.calls else ()
+        bound = frame.bound.get(id(tensor.op), ()) if op in self._trace.tapes.calls else ()
         variables = (node for node in bound if self.graph.facts(node).kind == "variable")
         return next(variables, self.node(frame, tensor))
 
@@ -611,7 +611,7 @@ class Opening:
 
     def _is_stray(self, op: Any) -> bool:
         """Whether an op was made by an audit that asked TensorFlow for a gradient, and not by the step."""
-        return id(op) in self._trace.gradient_calls.checks or id(op) in self._edges.strays
+        return op in self._trace.gradient_calls.checks or op in self._edges.strays
 
     def _bind_all(self, body: Any, calls: Sequence[Sequence[str]]) -> None:
         """Bind the inputs of a body that stands in the root frame to what any of its calls passes into it."""

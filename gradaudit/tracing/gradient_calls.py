@@ -90,10 +90,10 @@ class GradientCalls:
     verify: bool
     added_terms: Callable[[TapeRecord | None], list[Any]]
     calls: list[GradientCall] = field(default_factory=list)
-    stand_ins: dict[int, int] = field(default_factory=dict)
-    """Number of the call by id of the stand-in's op."""
-    checks: set[int] = field(default_factory=set)
-    """Ids of the ops of backward passes that were traced to be compared, and feed nothing."""
+    stand_ins: dict[Any, int] = field(default_factory=dict)
+    """Number of the call by the stand-in's op."""
+    checks: set[Any] = field(default_factory=set)
+    """The ops of backward passes that were traced to be compared, and feed nothing."""
     _nested: bool = False
 
     def install(self, patches: Patches) -> None:
@@ -221,7 +221,7 @@ class GradientCalls:
             before = len(call.graph.get_operations())
             with suppress(_FailsAsForetoldError):
                 self._checked(call, answers, ask)
-            self.checks.update(map(id, call.graph.get_operations()[before:]))
+            self.checks.update(call.graph.get_operations()[before:])
 
     def _feeds_only_an_update(self, call: GradientCall) -> bool:
         return self._could_update(call.number, call.variables)
@@ -245,12 +245,12 @@ class GradientCalls:
         if answer == "slices":
             values = graph_placeholder(tf.as_dtype(variable.dtype), tf.TensorShape([None, *shape[1:]]))
             indices = graph_placeholder(tf.int64, tf.TensorShape([None]))
-            self.stand_ins[id(values.op)] = call.number
+            self.stand_ins[values.op] = call.number
             known = tf.constant(shape.as_list(), tf.int64) if shape.is_fully_defined() else None
             dense_shape = resource_variable_ops.variable_shape(variable.handle, tf.int64) if known is None else known
             return tf.IndexedSlices(values, indices, dense_shape)
         gradient = graph_placeholder(tf.as_dtype(variable.dtype), shape)
-        self.stand_ins[id(gradient.op)] = call.number
+        self.stand_ins[gradient.op] = call.number
         return gradient
 
     def _checked(self, call: GradientCall, answers: Sequence[Answer], ask: Callable[[], Any]) -> Any:

@@ -17,12 +17,12 @@ from gradaudit.tracing.patches import Patches
 
 @dataclass
 class TapeRecord:
-    """One recording of one tape, from its start, or its reset, on: in which graph, and the ids of the ops."""
+    """One recording of one tape, from its start, or its reset, on: in which graph, and the ops that it recorded."""
 
     name: str
     tape: Any
     graph: Any
-    recorded: set[int] = field(default_factory=set)
+    recorded: set[Any] = field(default_factory=set)
 
 
 @dataclass
@@ -31,11 +31,9 @@ class Tapes:
 
     records: list[TapeRecord] = field(default_factory=list)
     active: list[TapeRecord] = field(default_factory=list)
-    calls: set[int] = field(default_factory=set)
-    """Ids of those ops that were recorded as calls of functions."""
+    calls: set[Any] = field(default_factory=set)
+    """Those ops that were recorded as calls of functions."""
     _current: dict[int, TapeRecord] = field(default_factory=dict)
-    _ops: list[Any] = field(default_factory=list)
-    """Recorded ops, held so that no id is given twice."""
 
     def of(self, tape: backprop.GradientTape) -> TapeRecord | None:
         """The present recording of `tape`; None if it never recorded under the trace's eyes."""
@@ -88,15 +86,13 @@ class Tapes:
         # TensorFlow does not ask the tapes to record a call of which they watch nothing.
         self._note(outputs)
         if call._tape_watching:
-            self.calls.update(id(output.op) for output in _symbolic(outputs))
+            self.calls.update(output.op for output in _symbolic(outputs))
 
     def _note(self, outputs: Any, captured: Any = None) -> None:
         tapes = self.active if captured is None else self._watching(captured)
         for output in _symbolic(outputs) if tapes else ():
-            op = output.op
-            self._ops.append(op)
             for tape_record in tapes:
-                tape_record.recorded.add(id(op))
+                tape_record.recorded.add(output.op)
 
     def _watching(self, captured: Any) -> list[TapeRecord]:
         """The active tapes but for those that do not watch what is captured, be it a variable's handle, or not yet."""
