@@ -51,8 +51,8 @@ def _kind(value: Any, positions: dict[int, int], around: tuple[Any, ...]) -> Has
         return "dict", *((_kind(key, positions, around), _kind(each, positions, around)) for key, each in value.items())
     if isinstance(value, FunctionType):
         code = _codes.setdefault(id(value.__code__), value.__code__)
-        defaults = value.__defaults__, value.__kwdefaults__
-        return "function", id(code), _kind(_held(value), positions, around), _kind(defaults, positions, around)
+        held = _held(value), value.__defaults__, value.__kwdefaults__, value.__dict__
+        return "function", id(code), id(value.__globals__), *(_kind(each, positions, around) for each in held)
     raise _UnknownError
 
 

@@ -1,5 +1,7 @@
 """Ops that pass no gradient, pass zeros, or are opaque."""
 
+from types import FunctionType
+
 import tensorflow as tf
 
 from gradaudit import Subject
@@ -168,6 +170,34 @@ def custom_gradients_of_one_code_with_other_defaults() -> Subject:
     def handed_on(value, keeps):
         gradient = lambda upstream, keeps=keeps: upstream if keeps else None  # noqa: E731  # its default is the point
         return tf.custom_gradient(lambda value: (tf.identity(value), gradient))(value)
+
+    return descend(lambda x: tf.reduce_sum(handed_on(x @ a, True) * handed_on(x @ b, False)), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def custom_gradients_of_one_code_with_other_attributes() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def handed_on(value, keeps):
+        def gradient(upstream):
+            return upstream if gradient.keeps else None
+
+        gradient.keeps = keeps
+        return tf.custom_gradient(lambda value: (tf.identity(value), gradient))(value)
+
+    return descend(lambda x: tf.reduce_sum(handed_on(x @ a, True) * handed_on(x @ b, False)), [a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def custom_gradients_of_one_code_in_other_modules() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def gradient(upstream):
+        return upstream if globals()["KEEPS"] else None
+
+    def handed_on(value, keeps):
+        in_module = FunctionType(gradient.__code__, {"KEEPS": keeps})
+        return tf.custom_gradient(lambda value: (tf.identity(value), in_module))(value)
 
     return descend(lambda x: tf.reduce_sum(handed_on(x @ a, True) * handed_on(x @ b, False)), [a, b])
 
