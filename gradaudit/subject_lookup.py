@@ -79,7 +79,7 @@ def audited_code_forgotten() -> Iterator[None]:
                     sys.modules[name] = before[name]
         keras = sys.modules.get("keras")
         if keras is not None:
-            keras.utils.clear_session()
+            keras.utils.clear_session(free_memory=False)  # the search for garbage is put off
 
 
 def check_reference(reference: str, *, folder: Path) -> None:

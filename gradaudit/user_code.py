@@ -38,7 +38,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 @functools.cache
 def is_framework(file: str) -> bool:
     """Whether a file is TensorFlow's, Keras's, Python's or gradaudit's own, or no file at all."""
-    paths = sysconfig.get_paths()
+    paths = _paths_of_python()
     if AUTOGRAPH in file or file.startswith(("<", _OUR_FOLDER, *_framework_folders())):
         return True
     is_library = file.startswith((paths["purelib"], paths["platlib"]))
@@ -48,9 +48,15 @@ def is_framework(file: str) -> bool:
 @functools.cache
 def is_users(file: str) -> bool:
     """Whether a person works on this file: it is on disk, and neither a framework's nor installed."""
-    paths = sysconfig.get_paths()
+    paths = _paths_of_python()
     is_installed = file.startswith((paths["purelib"], paths["platlib"]))
     return not is_framework(file) and not is_installed and (_named_from_folder() / file).exists()
+
+
+@functools.cache
+def _paths_of_python() -> dict[str, str]:
+    """Where the standard library and the installed packages lie; Python puts the paths together each time."""
+    return sysconfig.get_paths()
 
 
 @contextmanager
@@ -74,7 +80,8 @@ def _named_from_folder() -> Path:
 
 @functools.cache
 def _displayed(file: str, folder: Path) -> str:
-    for packages in (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]):
+    paths = _paths_of_python()
+    for packages in (paths["purelib"], paths["platlib"]):
         if file.startswith(packages):
             return file[len(packages) + 1 :]
     path = Path(file)
