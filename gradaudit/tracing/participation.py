@@ -128,7 +128,7 @@ class Participation:
         self._was_asked = True
         here = [output for output in origins.outputs if output.tensor.graph is graph]
         self._seen.update(output.name for output in here)
-        known = {output.name: output.tensor for output in here if tape is None or id(output.tensor.op) in tape.recorded}
+        known = {output.name: output.tensor for output in here if tape is None or output.tensor.op in tape.recorded}
         values = []
         for expression in self.expressions:
             if all(name in known for name in expression.outputs):
