@@ -1,4 +1,4 @@
-"""Which custom gradients, each one of a kind to TensorFlow, are made by the same code out of like values."""
+"""Which custom gradients of TensorFlow's or Keras's own, each one of a kind to TensorFlow, are made of like values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import tensorflow as tf
 
 from gradaudit.flow.definitions import definition
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, tf.DType)
+_LIBRARIES = ("tensorflow.", "keras.")
+"""How the names of modules begin whose gradients answer by what they hold and by the shapes that they see.
+
+Of a user's that is not known: they may ask for names, for static values, for the time of day.
+"""
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, tf.DType})
+_MOST = 200
+"""A function that holds more values than this is not looked through."""
 _codes: dict[int, CodeType] = {}
 """Code that was met, by id, held so that no id is given twice: to compare code itself takes its time."""
 
@@ -22,38 +29,48 @@ def kind_of_gradient(function: Any, inputs: Sequence[Any]) -> Hashable:
         function: the gradient function of an op.
         inputs: the inputs of the op, which functions of one kind hold in the same places.
     """
-    positions = {id(tensor): position for position, tensor in enumerate(inputs)}
     try:
-        return _kind(function, positions, ())
+        return _Kinds(inputs).of(function, ())
     except _UnknownError:
         return None
 
 
 class _UnknownError(Exception):
-    """What a function holds is no plain value: it may answer otherwise next time."""
+    """What a function holds is no plain value, or too much: it may answer otherwise next time."""
 
 
-def _kind(value: Any, positions: dict[int, int], around: tuple[Any, ...]) -> Hashable:
-    """What a value is; `around` are the functions, lists and dicts that hold it, one of which it may be itself."""
-    if isinstance(value, _PLAIN):
-        return type(value).__name__, value
-    if isinstance(value, tf.Tensor) and hasattr(value, "graph"):
-        is_constant = value.op.type == "Const"
-        place = positions.get(id(value), -1)
-        return "tensor", place, value.dtype, value.shape.rank, definition(value.op) if is_constant else None
-    for depth, outer in enumerate(around):
-        if value is outer:
-            return "held in itself", depth
-    around = *around, value
-    if isinstance(value, (list, tuple)):
-        return type(value).__name__, *(_kind(each, positions, around) for each in value)
-    if isinstance(value, dict):
-        return "dict", *((_kind(key, positions, around), _kind(each, positions, around)) for key, each in value.items())
-    if isinstance(value, FunctionType):
-        code = _codes.setdefault(id(value.__code__), value.__code__)
-        held = _held(value), value.__defaults__, value.__kwdefaults__, value.__dict__
-        return "function", id(code), id(value.__globals__), *(_kind(each, positions, around) for each in held)
-    raise _UnknownError
+class _Kinds:
+    """Tells what values are, for the gradient of an op with these inputs."""
+
+    def __init__(self, inputs: Sequence[Any]) -> None:
+        self._positions = {id(tensor): position for position, tensor in enumerate(inputs)}
+        self._left = _MOST
+
+    def of(self, value: Any, around: tuple[Any, ...]) -> Hashable:
+        """What a value is; `around` are the functions, lists and dicts that hold it, one of which it may be itself."""
+        self._left -= 1
+        if not self._left:
+            raise _UnknownError
+        kind = type(value)
+        if kind in _PLAIN:
+            return kind.__name__, repr(value)  # 0.0 is equal to -0.0, and shown otherwise
+        if isinstance(value, tf.Tensor) and hasattr(value, "graph"):
+            is_constant = value.op.type == "Const"
+            place = self._positions.get(id(value), -1)
+            return "tensor", place, value.dtype, str(value.shape), definition(value.op) if is_constant else None
+        for depth, outer in enumerate(around):
+            if value is outer:
+                return "held in itself", depth
+        around = *around, value
+        if kind in (list, tuple):
+            return kind.__name__, *(self.of(each, around) for each in value)
+        if kind is dict:
+            return "dict", *((self.of(key, around), self.of(each, around)) for key, each in value.items())
+        if kind is FunctionType and value.__globals__.get("__name__", "").startswith(_LIBRARIES):
+            code = _codes.setdefault(id(value.__code__), value.__code__)
+            held = _held(value), value.__defaults__, value.__kwdefaults__, value.__dict__
+            return "function", id(code), *(self.of(each, around) for each in held)
+        raise _UnknownError
 
 
 def _held(function: FunctionType) -> list[Any]:

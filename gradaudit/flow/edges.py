@@ -23,7 +23,7 @@ Matrix = tuple[tuple[Answer, ...], ...]
 _VALUES_NOT_READ = frozenset({"ZerosLike", "OnesLike", "Shape", "ShapeN", "Size", "Rank", "VariableShape"})
 """Ops whose result does not depend on the value of their input: through them no gradient is carried."""
 
-_GRADIENT_OF_ITS_OWN = b"_gradient_op_type"
+_GRADIENT_OF_ITS_OWN = "_gradient_op_type"
 """The attribute that names it."""
 
 _OTHER_GRAPH = "should be from the same graph"
@@ -113,7 +113,7 @@ def has_custom_gradient(op: Any) -> bool:
 
 def is_custom(defined: bytes) -> bool:
     """Whether the gradient of an op that is defined so is one of its kind."""
-    return _GRADIENT_OF_ITS_OWN in defined
+    return _GRADIENT_OF_ITS_OWN.encode() in defined
 
 
 def _may_decide(tensor: Any) -> bool:
@@ -129,7 +129,8 @@ def _signature(op: Any, values: Sequence[Value | None], defined: bytes) -> tuple
         gradient = kind_of_gradient(ops.get_gradient_function(op), inputs)
         if gradient is None:
             return None
-        kind = gradient, *[tensor.dtype for tensor in inputs]
+        shapes = [str(tensor.shape) for tensor in (*inputs, *op.outputs)]
+        kind = gradient, definition(op, but=_GRADIENT_OF_ITS_OWN), *shapes
     handles = [tensor for tensor in (*inputs, *op.outputs) if tensor.dtype in HANDLES]
     return (
         kind,

@@ -217,7 +217,7 @@ class GradientGraph:
             instead: by nodes to which its edges lead, those to which the new ones do.
         """
         again = {
-            self._names[number]: self.add_tensor(self._facts[number])
+            self._names[number]: self.add_tensor(copy(self._facts[number]))
             for number in range(since.nodes, until.nodes)
             if self._facts[number].kind == "op"
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gradaudit.graph.gradient_graph import GradientGraph, Start, Window
 
 _MOST_PARTS = 32
-"""A tensor of which more parts than this are of interest counts as a whole."""
+"""A tensor of which more parts than this are reached from one root counts as reached as a whole from it."""
 
 
 class Reach:
@@ -115,10 +115,17 @@ class Reach:
         parts = self._parts.setdefault(node, {})
         before = parts.get(part, 0)
         parts[part] = before | bits
-        if len(parts) > _MOST_PARTS:
-            self._whole[node] = self._mask(node)
-            del self._parts[node]
+        often = _often(parts.values(), bits & ~before) if len(parts) > _MOST_PARTS else 0
+        if often:
+            self._take_whole(node, often)
         return before | bits != before
+
+    def _take_whole(self, node: int, bits: int) -> None:
+        """Let all of a node be reached from the roots of these bits, in place of parts of it."""
+        self._whole[node] = self._whole.get(node, 0) | bits
+        parts = {part: rest for part, mask in self._parts.pop(node).items() if (rest := mask & ~bits)}
+        if parts:
+            self._parts[node] = parts
 
     def _mask(self, node: int) -> int:
         """The bits of the roots from which any of a node is reached."""
@@ -126,6 +133,17 @@ class Reach:
         for bits in self._parts.get(node, {}).values():
             mask |= bits
         return mask
+
+
+def _often(masks: Collection[int], bits: int) -> int:
+    """Those of the bits that are in too many masks."""
+    found = 0
+    while bits:
+        lowest = bits & -bits
+        bits ^= lowest
+        if sum(1 for mask in masks if mask & lowest) > _MOST_PARTS:
+            found |= lowest
+    return found
 
 
 class _Waiting(Protocol):

@@ -150,19 +150,20 @@ class GradientCalls:
         self,
         original: Callable[..., Any],
         tape: backprop.GradientTape,
-        target: Any,
-        sources: Any,
-        *rest: Any,
+        *arguments: Any,
         **options: Any,
     ) -> Any:
         def ask() -> Any:
             with self.ignored():
-                return original(tape, target, sources, *rest, **options)
+                return original(tape, *arguments, **options)
 
         tape_record = self.tapes.of(tape)
         if self._nested or tape_record is None or context.executing_eagerly():
             return ask()
-        call = self._note(target, sources, tape_record, tf.UnconnectedGradients.NONE)
+        given = inspect.signature(original).bind(tape, *arguments, **options)
+        given.apply_defaults()
+        _, target, sources, unconnected, *_ = given.arguments.values()
+        call = self._note(target, sources, tape_record, unconnected)
         answers = self.expect(call)
         try:
             return self._checked(call, answers, ask)

@@ -203,6 +203,84 @@ def custom_gradients_of_one_code_in_other_modules() -> Subject:
 
 
 @case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
+def a_custom_gradient_that_looks_at_shapes() -> Subject:
+    a, b = weight("a", 4, 16), weight("b", 1, 16)
+
+    @tf.custom_gradient
+    def added(left, right):
+        return left + right, lambda upstream: (upstream, None if right.shape[0] == 1 else upstream)
+
+    return descend(lambda x: tf.reduce_sum(added(x, b) * added(x, a)), [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("blocked", "IdentityN")})
+def a_custom_gradient_that_looks_at_static_values() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    @tf.custom_gradient
+    def handed_on(value, keeps):
+        return tf.identity(value), lambda upstream: (
+            upstream if tf.get_static_value(keeps) else tf.zeros_like(upstream),
+            None,
+        )
+
+    def loss(x):
+        blocked = handed_on(x @ b, tf.cast(tf.constant(0), tf.int64))
+        return tf.reduce_sum(blocked * handed_on(x @ a, tf.cast(tf.constant(1), tf.int64)))
+
+    return descend(loss, [a, b])
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("blocked", "IdentityN")})
+def a_custom_gradient_that_holds_a_dict_of_a_class_of_its_own() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    class Options(dict):
+        keeps = False
+
+    def handed_on(value, keeps):
+        options = Options()
+        options.keeps = keeps
+        return tf.custom_gradient(
+            lambda value: (tf.identity(value), lambda upstream: upstream if options.keeps else tf.zeros_like(upstream))
+        )(value)
+
+    return descend(lambda x: tf.reduce_sum(handed_on(x @ b, False) * handed_on(x @ a, True)), [a, b])
+
+
+@case(connected="a")
+def a_custom_gradient_behind_hundreds_of_functions() -> Subject:
+    a = weight("a")
+
+    def wrapped(inner):
+        return lambda upstream: inner(upstream)
+
+    scaled = tf.identity
+    for _ in range(300):
+        scaled = wrapped(scaled)
+    handed_on = tf.custom_gradient(lambda value: (tf.identity(value), lambda upstream: scaled(upstream)))
+    return descend(lambda x: tf.reduce_sum(handed_on(x @ a)), [a])
+
+
+@tf.RegisterGradient("OfReluAlone")
+def gradient_of_relu_alone(op, upstream):
+    return upstream if op.type == "Relu" else tf.zeros_like(upstream)
+
+
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("blocked", "Tanh")})
+def a_gradient_for_two_types_of_ops_that_tells_them_apart() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        instead = {"Relu": "OfReluAlone", "Tanh": "OfReluAlone"}
+        with tf.compat.v1.get_default_graph().gradient_override_map(instead):
+            loss = tf.reduce_sum(tf.tanh(x @ b) * tf.nn.relu(x @ a))
+        apply(tf.gradients(loss, [a, b]), [a, b])
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
+@case(connected="a", disconnected="b", cause={"b": ("blocked", "IdentityN")})
 def custom_gradients_that_hold_themselves_and_what_is_not_there_yet() -> Subject:
     a, b = weight("a"), weight("b")
 

@@ -363,3 +363,42 @@ def a_real_part_behind_what_moves_elements() -> Subject:
         return tf.reduce_sum(x @ tf.math.real(tf.cumsum(number)))
 
     return descend(loss, [a, b])
+
+
+def weights_of(*numbers: int) -> str:
+    return " ".join(f"w{number}" for number in range(*numbers))
+
+
+@case(
+    connected=weights_of(20),
+    participation_only=weights_of(20, 40),
+    disconnected=weights_of(40, 42),
+    tape={"w4[01]": "zeros"},
+    cause={"w4[01]": ("dead-end", None)},
+)
+def slices_for_tasks_and_as_many_for_participation() -> Subject:
+    weights = [weight(f"w{number}", 16) for number in range(42)]
+
+    def loss(x):
+        stacked = tf.stack(weights)
+        task = tf.add_n([tf.reduce_sum(tf.square(x * stacked[number])) for number in range(20)])
+        with tf.name_scope("gradient_participation"):
+            return task + 1e-6 * tf.add_n([tf.reduce_sum(tf.square(stacked[number])) for number in range(20, 40)])
+
+    return descend(loss, weights)
+
+
+@case(
+    connected=weights_of(33),
+    disconnected=weights_of(33, 40),
+    tape={"w3[3-9]": "zeros"},
+    cause={"w3[3-9]": ("dead-end", None)},
+)
+def slices_of_a_stack_for_many_terms() -> Subject:
+    weights = [weight(f"w{number}", 16) for number in range(40)]
+
+    def loss(x):
+        stacked = tf.stack(weights)
+        return tf.add_n([tf.reduce_sum(tf.square(x * stacked[number])) for number in range(33)])
+
+    return descend(loss, weights)

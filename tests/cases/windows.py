@@ -269,6 +269,18 @@ def zeros_for_what_is_unconnected() -> Subject:
     return Subject(step, [DATA])
 
 
+@case(connected="a", disconnected="b", tape={"b": "zeros"}, cause={"b": ("never-read", None)})
+def a_jacobian_with_zeros_for_what_is_not_connected() -> Subject:
+    a, b = weight("a"), weight("b")
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            losses = tf.reduce_sum(x @ a, 1)
+        apply([tf.reduce_sum(j, 0) for j in tape.jacobian(losses, [a, b], unconnected_gradients="zero")], [a, b])
+
+    return Subject(step, [DATA], variables=[a, b])
+
+
 @case(connected="a b")
 def a_jacobian() -> Subject:
     a, b = weight("a", 16), weight("b", 16)
