@@ -18,11 +18,12 @@ from gradaudit.auditing import PARTICIPATION_SCOPES, audit_built
 from gradaudit.environment import require_backend_of_script
 from gradaudit.errors import SubjectError, TraceError
 from gradaudit.graph.contracts import Contract
+from gradaudit.output import write_out
 from gradaudit.subject import Subject
 from gradaudit.tracing.asked_values import NoValueError
 from gradaudit.tracing.first_step import FirstStep, StepWatch
 from gradaudit.tracing.making import watched_making
-from gradaudit.tracing.no_writing import WritesError, refuse_writing, write_out
+from gradaudit.tracing.no_writing import WritesError, refuse_writing
 from gradaudit.tracing.patches import Patches
 from gradaudit.tracing.weights import Deferred, weights_on_demand
 from gradaudit.user_code import files_named_from_here, is_users, own_error, raising_line, said

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from gradaudit.errors import SubjectError
+from gradaudit.output import write_out
 from gradaudit.spelling import nearest
 from gradaudit.user_code import displayed, is_users, user_errors
 
@@ -66,12 +67,14 @@ def audited_code_forgotten() -> Iterator[None]:
     """At the end, forget the user's modules that were imported inside, and what Keras remembers of them.
 
     So each scenario finds what a training run of its own would find: no layer is called `dense_7` because six others
-    were built for another scenario, and no dtype policy outlives the one that set it.
+    were built for another scenario, and no dtype policy outlives the one that set it. Files that they have left open
+    are written out before: found as garbage, they may be closed before what they have buffered.
     """
     before = dict(sys.modules)
     try:
         yield
     finally:
+        write_out()
         for name, module in list(sys.modules.items()):
             if before.get(name) is not module and _is_users_module(module):
                 del sys.modules[name]

@@ -1,11 +1,8 @@
-"""Files of a script: what it wrote before its step is written out, and the step, which is only traced, writes none."""
+"""Files of a script: its step, which is only traced, writes none."""
 
 from __future__ import annotations
 
 import builtins
-import contextlib
-import gc
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -23,15 +20,6 @@ _WRITERS: tuple[tuple[Any, str], ...] = (
     (tf.train.Checkpoint, "save"),
     (tf.train.CheckpointManager, "save"),
 )
-
-
-def write_out() -> None:
-    """Write out what is buffered in all files that are open, as the end of a process does."""
-    files = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]  # objects may lie of their class
-    # Texts go by way of the bytes below them, which are flushed with them.
-    for file in sorted(files, key=lambda each: isinstance(each, io.RawIOBase | io.BufferedIOBase)):
-        with contextlib.suppress(Exception):  # closed, or its reader is gone: nobody is left to be told
-            file.flush()
 
 
 class WritesError(Exception):

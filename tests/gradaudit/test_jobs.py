@@ -242,3 +242,22 @@ from tensorflow.python.eager import context
 print("tensorflow" in sys.modules, "gradaudit.auditing" in sys.modules, context.context()._initialized)
 """
     assert program(tmp_path, text).stdout == "True True False\n"
+
+
+def test_what_a_subject_has_not_written_out_yet_is_written_when_the_command_ends(tmp_path: Path) -> None:
+    (tmp_path / "logging_subject.py").write_text(
+        "import tensorflow as tf\nfrom gradaudit import Subject\n\nlog = open('log.txt', 'a')\n\n\n"
+        "def subject(config):\n    log.write('seen\\n')\n    a = tf.Variable(1.0, name='a')\n\n"
+        "    def step():\n        with tf.GradientTape() as tape:\n            loss = a * 2.0\n"
+        "        a.assign_sub(tape.gradient(loss, a))\n\n    return Subject(step, [], variables=[a])\n"
+    )
+    (tmp_path / "gradaudit.toml").write_text(
+        "[gradaudit]\nsubject = 'logging_subject:subject'\n[x]\nn = 0\n"
+        "[[gradaudit.scenario]]\nname = 'one'\nset = { 'x.n' = 1 }\n"
+        "[[gradaudit.scenario]]\nname = 'two'\nset = { 'x.n' = 2 }\n"
+    )
+    command = [sys.executable, "-m", "gradaudit", "trace", "--config", "gradaudit.toml"]
+    for more in ([], ["--jobs", "2"]):
+        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "log.txt").read_text() == "seen\n" * 4
