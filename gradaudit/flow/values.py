@@ -123,12 +123,17 @@ def _constant(op: Any) -> Value | None:
     output = op.outputs[0]
     if output.dtype is tf.string or output.shape.num_elements() > _LARGEST_CONSTANT:
         return None
-    return _constant_of(definition(op))
+    defined = definition(op)
+    return _value_of(defined) if output.shape.num_elements() > _LARGEST else _constant_of(defined)
 
 
 @functools.lru_cache(maxsize=4096)
 def _constant_of(defined: bytes) -> Value | None:
     """The value of a constant that is defined so: axes and shapes are written again and again."""
+    return _value_of(defined)
+
+
+def _value_of(defined: bytes) -> Value | None:
     value = node_def_pb2.NodeDef.FromString(defined).attr["value"].tensor
     return _small_or_uniform(np.asarray(tensor_util.MakeNdarray(value)))
 

@@ -75,18 +75,20 @@ def trace_step(
         WeightlessReadError: the step needs the value of a weight that has none.
     """
     real: frozenset[int] = frozenset()
-    keeps_stacks = False
+    failure: TraceError | None = None
     while True:
         try:
-            trace = _trace_once(step, inputs, made, expectation, real, verify, participation, keeps_stacks)
+            trace = _trace_once(step, inputs, made, expectation, real, verify, participation, failure is not None)
         except StandInReached as reached:
             real |= {reached.number}
             continue
         except TraceError as error:
-            if keeps_stacks or not tells_of_stacks(error):
+            if failure is not None or not tells_of_stacks(error):
                 raise
-            keeps_stacks = True
+            failure = error
             continue
+        if failure is not None:  # the step goes on from what its first run left: it fails all the same where it trains
+            raise failure
         if participation is not None:
             participation.require_added(trace.origins)
         return trace

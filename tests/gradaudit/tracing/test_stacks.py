@@ -39,6 +39,23 @@ def test_an_error_says_where_the_tensor_was_made_that_is_out_of_scope(weight: tf
     assert len(steps) == 2
 
 
+def test_a_step_that_fails_at_first_fails_though_it_would_not_a_second_time(weight: tf.Variable) -> None:
+    kept: list[tf.Tensor] = []
+
+    @tf.function
+    def keep() -> None:
+        kept.append(weight * 2.0)
+
+    def step() -> None:
+        keep()
+        with tf.GradientTape() as tape:
+            loss = kept[-1] + 1.0 if len(kept) == 1 else weight * 2.0
+        weight.assign_sub(tape.gradient(loss, weight))
+
+    with pytest.raises(TraceError, match="out of scope"):
+        gradaudit.audit(gradaudit.Subject(step, [], variables=[weight]))
+
+
 def test_a_step_that_fails_of_itself_is_traced_once(weight: tf.Variable) -> None:
     steps: list[int] = []
 
