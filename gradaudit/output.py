@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import io
 import os
 import tempfile
 from collections.abc import Iterable
@@ -118,14 +116,3 @@ def _usual_mode(path: Path) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
-
-
-def write_out() -> None:
-    """Write out what is buffered in all files that are open, as the end of a process does."""
-    objects = gc.get_objects()
-    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, io.IOBase)}  # objects may lie of their class
-    files = [each for each in objects if type(each) in kinds]
-    # Texts go by way of the bytes below them, which are flushed with them.
-    for file in sorted(files, key=lambda each: isinstance(each, io.RawIOBase | io.BufferedIOBase)):
-        with contextlib.suppress(Exception):  # closed, or its reader is gone: nobody is left to be told
-            file.flush()

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from gradaudit.auditing import PARTICIPATION_SCOPES, audit_built
 from gradaudit.environment import require_backend_of_script
 from gradaudit.errors import SubjectError, TraceError
+from gradaudit.garbage import write_out
 from gradaudit.graph.contracts import Contract
-from gradaudit.output import write_out
 from gradaudit.subject import Subject
 from gradaudit.tracing.asked_values import NoValueError
 from gradaudit.tracing.first_step import FirstStep, StepWatch

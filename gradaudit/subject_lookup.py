@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from gradaudit.errors import SubjectError
-from gradaudit.output import write_out
+from gradaudit.garbage import write_out
 from gradaudit.spelling import nearest
 from gradaudit.user_code import displayed, is_users, user_errors
 

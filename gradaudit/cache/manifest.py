@@ -194,13 +194,16 @@ def _archives(places: Iterable[str]) -> list[str]:
 
 
 def _found(folder: str, names: Iterable[str]) -> list[str] | None:
-    """What in a folder a module of these names could be."""
+    """What in a folder a module of these names could be; of a folder, what makes it a package too."""
     entries = listing(folder)
     if entries is None:
         return None
     wanted = set(names)
     suffixes = ("/", *all_suffixes())
-    return [each for each in entries if any(each.endswith(end) and each[: -len(end)] in wanted for end in suffixes)]
+    found = [each for each in entries if any(each.endswith(end) and each[: -len(end)] in wanted for end in suffixes)]
+    packages = [each for each in found if each.endswith("/")]
+    inside = [(each, name) for each in packages for name in listing(os.path.join(folder, each)) or ()]
+    return [*found, *(f"{each}{name}" for each, name in inside if name.startswith("__init__."))]
 
 
 def _digest(path: str) -> str | None:

@@ -446,7 +446,7 @@ class Opening:
 
     def _tapes_of(self, op: Any) -> frozenset[str]:
         """The tapes that recorded `op`. A capture may be recorded when it is made, before its op is told of."""
-        names = tuple([tape.name for tape in self._trace.tapes.records if op in tape.recorded])
+        names = tuple(tape.name for tape in self._trace.tapes.records if op in tape.recorded)
         return self._tapes.setdefault(names, frozenset(names))
 
     def _is_data(self, frame: Frame, op: Any, output: Any, *, carries: bool, regularizes: bool) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from gradaudit import Subject, audit
+from gradaudit.flow.edges import Edges
 from gradaudit.flow.opening import Opening
 
 
@@ -57,3 +58,26 @@ def test_equal_blocks_that_one_function_makes_are_looked_at_once(opened: list[st
     assert many.count("connected") == 16
     assert many.count("disconnected") + many.count("untracked") == 1
     assert len(many.gradients) > 5 * len(few.gradients)
+
+
+def test_a_gradient_of_tensorflows_own_that_is_custom_is_asked_once(monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    usual = Edges._asked
+
+    def noted(self, op, values):
+        asked.append(op.type)
+        return usual(self, op, values)
+
+    monkeypatch.setattr(Edges, "_asked", noted)
+    weights = [tf.Variable(lambda: tf.eye(16), name=f"w{number}") for number in range(8)]
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            for weight in weights:
+                x = tf.nn.silu(x @ weight)
+            loss = tf.reduce_sum(x)
+        for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+            weight.assign_sub(gradient)
+
+    assert audit(Subject(step, [tf.TensorSpec([4, 16])], variables=weights)).count("connected") == 8
+    assert asked.count("IdentityN") == 1
