@@ -83,6 +83,8 @@ def train_command(
     training = read_training(config, scenario, overrides)
     with _folder(training, output, resume, dry_run) as folder:
         outcome = _train(training, folder, no_audit, overfit_batch, dry_run)
+    if dry_run:
+        _say("that was a dry run: what it saved is thrown away")
     if outcome.signal is None:
         return 0
     _say(_farewell(outcome, output))

@@ -66,6 +66,12 @@ def test_bad_input_ends_with_status_2_and_one_message(monkeypatch, capsys, corpu
     assert "Traceback" not in output.err
 
 
+def test_a_folder_without_a_corpus_leaves_no_folder_behind(monkeypatch, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert run(monkeypatch, "prepare", str(tmp_path / "empty"), "--output", str(tmp_path / "out")) == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_names_from_outside_cannot_move_the_cursor(monkeypatch, capsys, tmp_path):
     assert run(monkeypatch, "prepare", str(tmp_path / "a\x1b[2Jb"), "--output", str(tmp_path / "out")) == 2
     assert "a\\x1b[2Jb" in capsys.readouterr().err

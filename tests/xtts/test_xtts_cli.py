@@ -97,7 +97,9 @@ def test_a_dry_run_audits_trains_a_step_validates_saves_and_keeps_nothing(monkey
     assert run(monkeypatch, "train", *QUICK_ARGUMENTS, "--dry-run") == 0
     output = capsys.readouterr()
     assert re.fullmatch(r"step 1  loss .*  val_loss .*\n", output.out)
-    assert re.search(r"audited .*\n(.*\n)*.*saved \S+step-00000001.checkpoint, the best so far\n", output.err)
+    assert re.search(
+        r"audited .*\n(.*\n)*.*saved \S+step-00000001.checkpoint, the best so far\n(.*\n)*.*thrown away\n", output.err
+    )
     assert list(tmp_path.iterdir()) == []
 
 

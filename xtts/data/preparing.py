@@ -101,9 +101,9 @@ def prepare(request: Request, progress: Progress = lambda task, done, total: Non
     Raises:
         DataError: a source is no corpus, nothing of it can be used, or the folder cannot be written.
     """
-    make_folder(request.output)
     given = None if request.tokenizer is None else read_tokenizer(request.tokenizer)
     recordings, left_out = _sorted_out(_find(request))
+    make_folder(request.output)
     progress("finding recordings", len(recordings), len(recordings))
     cached, unusable = _sorted_out(_computed(recordings, request, progress))
     left_out += unusable
