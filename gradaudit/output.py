@@ -14,8 +14,8 @@ _LONGEST_NAME = 60
 """Characters of a file name, so that even four bytes for each leave room for the ending."""
 
 
-def require_folder(folder: Path) -> None:
-    """Make `folder`, and try that a file can be made in it.
+def require_folder(folder: Path, what: str = "report folder") -> None:
+    """Make `folder`, and try that a file can be made in it; errors say `what` it is.
 
     Raises:
         OutputError: it cannot be made or written to.
@@ -25,11 +25,9 @@ def require_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except FileExistsError:
-        raise OutputError(f"The report folder {folder} cannot be made: a file of that name is in the way.") from None
+        raise OutputError(f"The {what} {folder} cannot be made: a file of that name is in the way.") from None
     except OSError as error:
-        raise OutputError(
-            f"The report folder {folder} cannot be written: {error.strerror}. Name another one."
-        ) from None
+        raise OutputError(f"The {what} {folder} cannot be written: {error.strerror}. Name another one.") from None
 
 
 def require_file(path: Path) -> None:
@@ -52,7 +50,7 @@ def require_file(path: Path) -> None:
         raise OutputError(f"The report cannot be written to {path}: {error.strerror}. Name another file.") from None
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes, what: str = "report") -> None:
     """Write beside `path` and rename, so that an interrupted run or a full disk leaves the old file or none.
 
     Raises:
@@ -64,7 +62,7 @@ def write_file(path: Path, content: bytes) -> None:
         else:
             _replace(path.resolve(), content)
     except OSError as error:
-        raise OutputError(f"The report cannot be written to {path}: {error.strerror}.") from None
+        raise OutputError(f"The {what} cannot be written to {path}: {error.strerror}.") from None
 
 
 def file_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gradaudit.auditing import PARTICIPATION_SCOPES, audit_built
 from gradaudit.environment import require_backend_of_script
 from gradaudit.errors import SubjectError, TraceError
+from gradaudit.exits import exits_raised
 from gradaudit.garbage import write_out
 from gradaudit.graph.contracts import Contract
 from gradaudit.subject import Subject
@@ -62,7 +63,13 @@ def run_script(
     Raises:
         SubjectError: the script fails or ends before it trains, or never trains.
     """
-    with files_named_from_here(), watched_making() as made, weights_on_demand() as deferred, Patches() as patches:
+    with (
+        files_named_from_here(),
+        watched_making() as made,
+        weights_on_demand() as deferred,
+        Patches() as patches,
+        exits_raised(),
+    ):
 
         def reached(step: FirstStep) -> None:
             require_backend_of_script(script)
@@ -252,7 +259,9 @@ def _errors_of(script: Path | str) -> Iterator[None]:
         line = raising_line(error)
         where = "" if line is None else f" at {line}"
         raise SubjectError(f"{before}, with exit status {_status(error)}{where}.") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise SubjectError("\n".join([f"{before}: {said(error)}", *_way(error)])) from error
 
 
@@ -271,7 +280,7 @@ def _status(error: SystemExit) -> str:
     return f"1 and the message {str(error.code)!r}"
 
 
-def _way(error: Exception) -> list[str]:
+def _way(error: BaseException) -> list[str]:
     """The last of the user's own lines that an error came through, as Python shows them."""
     own = [entry for entry in traceback.extract_tb(error.__traceback__) if is_users(entry.filename)]
     shown = traceback.format_list(own[-_LINES_SHOWN:])

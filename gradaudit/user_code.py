@@ -109,7 +109,7 @@ def user_errors(what_failed: str, kind: type[GradauditError]) -> Iterator[None]:
         raise kind(f"{what_failed}: {said(error)}") from error
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """An error's type, line and own words."""
     message = _message(error)
     return f"{type(error).__name__}{_at(error)}{': ' if message else ''}{message}"
@@ -151,7 +151,7 @@ def _at(error: BaseException) -> str:
     return f" at {line}" if line.function == "<module>" else f" at {line} in {line.function}"
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     """An error's own words, without what Keras, AutoGraph and TensorFlow's runtime put around them."""
     if isinstance(error, SyntaxError):
         return error.msg

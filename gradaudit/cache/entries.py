@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Any
 from gradaudit.cache.manifest import Manifest
 from gradaudit.output import write_file
 
-_FORM = b"gradaudit cache 1"
+_FORM = b"gradaudit cache 2"
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Answer:
 
 
 def file_of(folder: Path, request: Any) -> Path:
-    """The file for the answer to a request, which is told apart by its `repr`, the place and the interpreter."""
-    asked = repr((request, str(Path.cwd()), sys.path, sys.executable, sys.flags))
+    """The file for the answer to a request, which is told apart by its `repr`, the place, the user, the interpreter."""
+    interpreter = (sys.path, sys.executable, sys.flags, sys.warnoptions, sys._xoptions)
+    asked = repr((request, str(Path.cwd()), os.getuid(), sorted(os.getgroups()), *interpreter))
     return folder / f"{hashlib.sha256(asked.encode('utf-8', 'surrogatepass')).hexdigest()}.audit"
 
 
@@ -59,4 +61,4 @@ def write_answer(file: Path, content: Any, manifest: Manifest) -> None:
     made = datetime.now().astimezone().isoformat(" ", "seconds")
     header = json.dumps({"made": made, "manifest": asdict(manifest)}).encode("ascii")
     rest = header + b"\n" + pickle.dumps(content)
-    write_file(file, _FORM + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    write_file(file, _FORM + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest, "answer")

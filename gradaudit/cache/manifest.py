@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.machinery import all_suffixes
 from typing import Any
 
-from gradaudit.cache.software import is_covered, is_library, software
-from gradaudit.cache.watch import KIND, SIZE, TIME, Look, Watch, listing
+from gradaudit.cache.compiled import readers_of_files
+from gradaudit.cache.looks import KIND, Aspect, Look, listing, modules_found
+from gradaudit.cache.software import is_as_installed, is_covered, is_library, record_of, software
+from gradaudit.cache.watch import Watch
 
 _UNSEEN = (
     *("TF_", "XLA_", "CUDA_", "NVIDIA_", "KERAS_", "NETWORKX_", "PYTHON", "LD_", "LANG", "LC_", "TZ"),
     *("OMP_", "KMP_", "MKL_", "OPENBLAS_"),
 )
 """How variables of the environment begin that are read past Python, or by whoever goes through all of them."""
+
+_HEADER = 16
+"""Bytes before what Python has made of a source."""
 
 
 class Unheld(Exception):
@@ -34,10 +39,12 @@ class Manifest:
     unseen_variables: Mapping[str, str | None]
     arguments: str | None
     """The arguments of the command, if they were read."""
+    installed: Mapping[str, list[str]]
+    """By the record of a distribution, which `software` knows, the files of it that were read, none changed since."""
     contents: Mapping[str, str]
-    """Of each file that was read, a hash."""
+    """Of each other file that was read, a hash."""
     answers: Mapping[str, list[Any]]
-    """What there was at paths that were only asked for, and in how much detail that was asked."""
+    """What was asked of paths beside their content, and what there was."""
     listings: Mapping[str, list[str] | None]
     names: Mapping[str, list[str]]
     """The names of the modules that were looked for, by their package; those in none by ''."""
@@ -50,9 +57,10 @@ class Manifest:
             self.software == software
             and self.variables == {name: _hashed(os.environ.get(name)) for name in self.variables}
             and self.unseen_variables == _unseen(os.environ)
-            and self.arguments in (None, _hashed(repr(sys.argv)))
-            and all(told == _told(Look.at(path), detail) for path, (detail, told) in self.answers.items())
-            and all(found == _found(folder, self.names[package]) for package, folder, found in self._searched())
+            and self.arguments in (None, _arguments())
+            and all(told == Look.at(path).told(Aspect(aspects)) for path, (aspects, told) in self.answers.items())
+            and all(found == modules_found(folder, self.names[package]) for package, folder, found in self._searched())
+            and all(is_as_installed(record, files) for record, files in self.installed.items())
             and all(names == listing(folder) for folder, names in self.listings.items())
             and all(digest == _digest(path) for path, digest in self.contents.items())
         )
@@ -77,8 +85,11 @@ def manifest_of(watch: Watch, environment: Mapping[str, str], places: Iterable[s
     watch.is_on = False
     for reason in watch.unheld:
         raise Unheld(reason)
+    for module in readers_of_files():
+        raise Unheld(f"it imports {module}, a compiled module that may read files unseen")
+    _require_unchanged(watch)
     names = _names(watch)
-    searched = {"": [*places, *sys.path], **_searched_packages()}
+    searched = _searched(watch, places)
     for file in (*_module_files(watch), *_archives(searched[""])):
         watch.looks.setdefault(file, Look.at(file))
         watch.read.add(file)
@@ -87,16 +98,59 @@ def manifest_of(watch: Watch, environment: Mapping[str, str], places: Iterable[s
         software=software(),
         variables={name: _hashed(environment.get(name)) for name in sorted(read)},
         unseen_variables=_unseen(environment),
-        arguments=_hashed(repr(sys.argv)) if watch.reads_arguments else None,
+        arguments=_arguments() if watch.reads_arguments else None,
+        installed=_installed(watch),
         contents={path: _held_content(watch, path) for path in sorted(watch.read) if _is_held(watch, path)},
         answers={path: _held_answer(watch, path) for path in sorted(watch.looks) if _is_question(watch, path)},
         listings={folder: found for folder, found in sorted(watch.listings.items()) if not is_library(f"{folder}/")},
         names={package: names.get(package, []) for package in searched},
         places={
-            package: {folder: _found(folder, names.get(package, [])) for folder in map(os.path.abspath, folders)}
+            package: {folder: modules_found(folder, names.get(package, [])) for folder in folders}
             for package, folders in searched.items()
         },
     )
+
+
+def _require_unchanged(watch: Watch) -> None:
+    """Whatever was seen first has to be so still, but for what the audited code has done itself.
+
+    Raises:
+        Unheld: it is not.
+    """
+    for source, bytecode in watch.bytecode.items():
+        if not is_covered(source) and not _is_made_from(bytecode, source):
+            raise Unheld(f"Python has run {bytecode}, which it had made from another {source}: remove it")
+    for sought in watch.places.values():
+        for folder, found in sought.items():
+            for name, then in found.items():
+                if modules_found(folder, [name]) != then:
+                    raise Unheld(f"in {folder} the module {name} was changed meanwhile")
+    for folder, then in watch.listings.items():
+        changed = {os.path.join(folder, name) for name in {*(then or ())} ^ {*(listing(folder) or ())}}
+        if not is_library(f"{folder}/") and any(not watch.has_changed(path.rstrip("/")) for path in changed):
+            raise Unheld(f"{folder} was changed meanwhile")
+
+
+def _is_made_from(bytecode: str, source: str) -> bool:
+    """Whether a file of Python's holds what it would make of a source now."""
+    try:
+        with open(source, "rb") as text, open(bytecode, "rb") as made:
+            expected = compile(text.read(), source, "exec", dont_inherit=True)
+            return bool(marshal.loads(made.read()[_HEADER:]) == expected)
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError):
+        return False
+
+
+def _searched(watch: Watch, places: Iterable[str]) -> dict[str, list[str]]:
+    """The folders in which modules were looked for, by package; but for the packages of the libraries."""
+    searched: dict[str, dict[str, None]] = {"": dict.fromkeys(map(os.path.abspath, (*places, *sys.path)))}
+    for name, module in sorted(sys.modules.items()):
+        path = [os.path.abspath(each) for each in _path_of(module)]
+        if any(not is_library(f"{each}/") for each in path):
+            searched[name] = dict.fromkeys(path)
+    for package, folders in watch.places.items():
+        searched.setdefault(package, {}).update(dict.fromkeys(folders))
+    return {package: list(folders) for package, folders in searched.items()}
 
 
 def _is_held(watch: Watch, path: str) -> bool:
@@ -105,39 +159,37 @@ def _is_held(watch: Watch, path: str) -> bool:
 
 
 def _is_question(watch: Watch, path: str) -> bool:
-    """Whether it was only asked what is at a path, or there was nothing that could be opened."""
-    return not is_covered(path) and (path in watch.asked or path in watch.read) and not _is_held(watch, path)
+    """Whether more was asked of a path than its content tells, or there was nothing that could be opened."""
+    if is_covered(path) or not (path in watch.asked or path in watch.read):
+        return False
+    return bool(watch.asked.get(path)) or not _is_held(watch, path)
 
 
 def _held_content(watch: Watch, path: str) -> str:
-    if watch.looks[path].kind == "other":
+    look = watch.looks[path]
+    if look.kind == "other":
         raise Unheld(f"it reads {path}, which is no file that stays")
     if path in watch.written:
         raise Unheld(f"it both reads and writes {path}")
     digest = _digest(path)
-    if digest is None or Look.at(path) != watch.looks[path]:
+    if digest is None or not look.is_settled or not look.is_as(Look.at(path)):
         raise Unheld(f"{path} was changed meanwhile")
     return digest
 
 
 def _held_answer(watch: Watch, path: str) -> list[Any]:
+    aspects = watch.asked.get(path, KIND)
+    look = watch.looks[path]
     if path in watch.written:
-        return [KIND, _told(watch.looks[path], KIND)]
-    detail = watch.asked.get(path, KIND)
-    told = _told(watch.looks[path], detail)
-    if told != _told(Look.at(path), detail):
+        if aspects and look.kind != "absent":
+            raise Unheld(f"it both looks at and changes {path}")
+    elif look.told(aspects) != Look.at(path).told(aspects):
         raise Unheld(f"{path} was changed meanwhile")
-    return [detail, told]
+    return [int(aspects), look.told(aspects)]
 
 
-def _told(look: Look, detail: int) -> str:
-    """What there is at a path, in as much detail as was asked for."""
-    told = look.kind
-    if look.kind == "file" and detail >= SIZE:
-        told += f" of {look.size} bytes"
-    if look.kind in ("file", "folder") and detail >= TIME:
-        told += f" of {look.changed[0]}"
-    return told if look.link is None else f"{told}, by a link to {look.link}"
+def _arguments() -> str | None:
+    return _hashed(repr((list(sys.argv), list(sys.orig_argv))))
 
 
 def _unseen(environment: Mapping[str, str]) -> dict[str, str | None]:
@@ -150,18 +202,12 @@ def _hashed(value: str | None) -> str | None:
 
 def _names(watch: Watch) -> dict[str, list[str]]:
     """The modules that are loaded or were looked for, by package."""
-    names: dict[str, set[str]] = {}
-    for module in (*sys.modules, *watch.modules):
+    names: dict[str, set[str]] = {package: set(found) for package, found in watch.modules.items()}
+    for module in list(sys.modules):
         parts = module.split(".")
         for length, name in enumerate(parts):
             names.setdefault(".".join(parts[:length]), set()).add(name)
     return {package: sorted(found) for package, found in names.items()}
-
-
-def _searched_packages() -> dict[str, list[str]]:
-    """Where the modules of the project's packages were looked for."""
-    paths = {name: _path_of(module) for name, module in list(sys.modules.items())}
-    return {name: path for name, path in sorted(paths.items()) if any(not is_library(f"{each}/") for each in path)}
 
 
 def _path_of(module: Any) -> list[str]:
@@ -172,12 +218,21 @@ def _path_of(module: Any) -> list[str]:
 
 
 def _module_files(watch: Watch) -> set[str]:
-    """The files of the modules that are loaded, but for what the software speaks for and what this process has made."""
+    """The files of the modules that are loaded, but for what this process has made."""
     files = set()
     for module in list(sys.modules.values()):
         file = vars(module).get("__file__") if hasattr(module, "__dict__") else None
-        if isinstance(file, str) and not is_covered(os.path.abspath(file)) and os.path.abspath(file) not in watch.made:
+        if isinstance(file, str) and os.path.abspath(file) not in watch.made:
             files.add(_existing(os.path.abspath(file)))
+    return files
+
+
+def _installed(watch: Watch) -> dict[str, list[str]]:
+    files: dict[str, list[str]] = {}
+    for path in sorted(watch.read):
+        record = record_of(path)
+        if record is not None:
+            files.setdefault(record, []).append(path)
     return files
 
 
@@ -191,19 +246,6 @@ def _existing(file: str) -> str:
 def _archives(places: Iterable[str]) -> list[str]:
     """What modules are looked for in and is no folder, be it there or not."""
     return [os.path.abspath(place) for place in places if not os.path.isdir(place)]
-
-
-def _found(folder: str, names: Iterable[str]) -> list[str] | None:
-    """What in a folder a module of these names could be; of a folder, what makes it a package too."""
-    entries = listing(folder)
-    if entries is None:
-        return None
-    wanted = set(names)
-    suffixes = ("/", *all_suffixes())
-    found = [each for each in entries if any(each.endswith(end) and each[: -len(end)] in wanted for end in suffixes)]
-    packages = [each for each in found if each.endswith("/")]
-    inside = [(each, name) for each in packages for name in listing(os.path.join(folder, each)) or ()]
-    return [*found, *(f"{each}{name}" for each, name in inside if name.startswith("__init__."))]
 
 
 def _digest(path: str) -> str | None:

@@ -9,13 +9,12 @@ import platform
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _OWN_FOLDER = str(Path(__file__).resolve().parents[1])
 _METADATA = (".dist-info", ".egg-info")
 _RECORD = "RECORD"
-_DESCRIPTIONS = (_RECORD, "METADATA", "PKG-INFO")
 
 
 def software() -> dict[str, str]:
@@ -31,8 +30,23 @@ def software() -> dict[str, str]:
 
 
 def is_covered(file: str) -> bool:
-    """Whether `software` speaks for a file: it is gradaudit's, Python's, or belongs to a distribution by its record."""
-    return file.startswith((f"{_OWN_FOLDER}{os.sep}", "<")) or is_of_python(file) or file in _recorded()
+    """Whether `software` speaks for a file: it is gradaudit's, or belongs to a distribution by its record."""
+    return file.startswith((f"{_OWN_FOLDER}{os.sep}", "<")) or record_of(file) is not None
+
+
+def record_of(file: str) -> str | None:
+    """The record of the distribution that has brought a file, unless the file was changed since."""
+    record = _recorded().get(file)
+    return record if record is not None and is_as_installed(record, [file]) else None
+
+
+def is_as_installed(record: str, files: Iterable[str]) -> bool:
+    """Whether files of a distribution were not changed since its record was written, which is done last."""
+    try:
+        installed = os.stat(record).st_ctime_ns
+        return all(os.stat(file).st_ctime_ns <= installed for file in files)
+    except OSError:
+        return False
 
 
 def is_library(file: str) -> bool:
@@ -45,6 +59,12 @@ def is_of_python(file: str) -> bool:
     return file.startswith(_folders_of_python()) and not file.startswith(_site_folders())
 
 
+def below_site_folder(file: str) -> str | None:
+    """The path of a file below the folder of the installed distributions; None where it is in none of these."""
+    folders = [folder for folder in _site_folders() if file.startswith(folder)]
+    return file[len(max(folders, key=len)) :] if folders else None
+
+
 def _own_files() -> Iterator[Path]:
     for path in sorted(Path(_OWN_FOLDER).rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
@@ -52,7 +72,7 @@ def _own_files() -> Iterator[Path]:
 
 
 def _metadata_files() -> Iterator[Path]:
-    """Of each distribution its record, which holds a hash of every file, or else what describes it.
+    """Of each distribution its record, which holds a hash of every file, or else all that describes it.
 
     And the files by which folders are added to those in which modules are looked for.
     """
@@ -60,8 +80,9 @@ def _metadata_files() -> Iterator[Path]:
         folder = Path(place)
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             if name.endswith(_METADATA):
-                described = (folder / name / description for description in _DESCRIPTIONS)
-                yield next(filter(Path.is_file, described), folder / name)
+                record = folder / name / _RECORD
+                described = [record] if record.is_file() else sorted((folder / name).rglob("*"))
+                yield from described or [folder / name]
             elif name.endswith(".pth"):
                 yield folder / name
 
@@ -75,16 +96,16 @@ def _digest(files: Iterator[Path]) -> str:
 
 
 @functools.cache
-def _recorded() -> frozenset[str]:
-    """The files that the records of distributions name; a distribution without one answers for no file."""
-    files = set()
+def _recorded() -> dict[str, str]:
+    """Of each file that a distribution has brought, the record; a distribution without one answers for no file."""
+    files = {}
     for path in _metadata_files():
         if path.name == _RECORD:
             folder = path.parent.parent
             for line in path.read_text("utf-8", "surrogateescape").splitlines():
                 name = line.rsplit(",", 2)[0].strip('"')
-                files.add(os.path.normpath(folder / name))
-    return frozenset(files)
+                files[os.path.normpath(folder / name)] = str(path)
+    return files
 
 
 @functools.cache

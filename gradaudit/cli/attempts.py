@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gradaudit.cli.asked import Run
 from gradaudit.cli.mishaps import explained, tracebacks
 from gradaudit.errors import MeasureError
+from gradaudit.exits import exits_raised
 
 if TYPE_CHECKING:
     from gradaudit.cache.manifest import Manifest
@@ -43,14 +44,24 @@ def attempt(
     folder = Path.cwd()
     try:
         manifest = None if watch is None else watch()
-        with _code_forgotten():
+        with _code_forgotten(), exits_raised():
             return _with_manifest(_with_environment(_audited(run, progress, **options)), run, manifest)
     except MeasureError as error:
         return _with_environment(error.audit, run.prefix + str(error), *tracebacks(error))
     except Exception as error:  # noqa: BLE001  # nor may one audit's crash take the others along
         return _with_environment(None, run.prefix + explained(error), *tracebacks(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # by which a library ends a run, past whoever catches errors
+        return _with_environment(None, run.prefix + _ended(run, error), *tracebacks(error))
     finally:
         os.chdir(folder)  # what is written is meant from here, wherever the audited code went
+
+
+def _ended(run: Run, error: BaseException) -> str:
+    from gradaudit.user_code import said
+
+    return f"The subject {run.reference!r} ends the audit: {said(error)}"
 
 
 def _code_forgotten() -> AbstractContextManager[None]:

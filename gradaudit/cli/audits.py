@@ -46,7 +46,8 @@ def audit_all(runs: Sequence[Run], finish: Finish, *, jobs: int = 1, cache: Path
 
     if cache is not None:
         require_subjects(runs, "--cache answers in the place of a subject")
-        require_folder(cache)
+        if not cache.is_dir():  # one that nobody may write to still answers
+            require_folder(cache, "cache folder")
     require_tensorflow()
     quiet_tensorflow()
     with terminal_at_work() as terminal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import signal
 
-from gradaudit.cache.watch import watch
+from gradaudit.cache.watching import watch
 from gradaudit.garbage import garbage_left_alone
 
 watch()  # from here on, for an audit that is to be kept is made from this, too

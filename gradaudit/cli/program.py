@@ -16,6 +16,7 @@ from gradaudit.cli.graph import graph
 from gradaudit.cli.init import init
 from gradaudit.cli.manual import explain, list_rules
 from gradaudit.cli.mishaps import explained, explained_usage, help_unless_command, refuse, show_traceback
+from gradaudit.cli.terminal import print_text
 from gradaudit.cli.trace import run, trace
 
 
@@ -58,11 +59,11 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
     if wanted:
         from gradaudit.environment import own_version
 
-        click.echo(f"gradaudit {own_version()}")
+        print_text(f"gradaudit {own_version()}\n")
         context.exit()
 
 
-@click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, invoke_without_command=True)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
 @click.pass_context
 def main(context: click.Context) -> int:
@@ -70,5 +71,19 @@ def main(context: click.Context) -> int:
     return help_unless_command(context)
 
 
+def _show_help(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        print_text(f"{context.get_help()}\n")
+        context.exit()
+
+
+def _give_help(command: click.Command) -> None:
+    """Give a command and those below it an option that shows help; click's own fails where nobody reads to the end."""
+    click.help_option("-h", "--help", callback=_show_help)(command)
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _give_help(below)
+
+
 for command in (trace, run, cover, list_rules, explain, baseline, diff, graph, init):
     main.add_command(command)
+_give_help(main)

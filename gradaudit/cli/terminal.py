@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from gradaudit.errors import OutputError
+from gradaudit.exits import end_at_once
 from gradaudit.reports.inert import inert, without_commands
 
 PIPED_WIDTH = 100
@@ -148,7 +149,7 @@ def end_process(status: int) -> NoReturn:
     if "multiprocessing" in sys.modules:
         for child in sys.modules["multiprocessing"].active_children():  # nobody else would end them
             child.terminate()
-    os._exit(status)
+    end_at_once(status)
 
 
 def say(message: str) -> None:

@@ -22,11 +22,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from gradaudit.cache.manifest import Manifest, manifest_of
-from gradaudit.cache.watch import stop_watching, watch, watch_arguments
+from gradaudit.cache.process import watch_arguments
+from gradaudit.cache.watching import stop_watching, watch
 from gradaudit.cli.asked import Run
 from gradaudit.cli.attempts import Outcome, attempt
 from gradaudit.cli.terminal import Terminal, end_process, standard_output_kept_clean
 from gradaudit.errors import TraceError
+from gradaudit.exits import end_at_once
 from gradaudit.garbage import garbage_left_alone
 
 _PRELOADED = "gradaudit.cli.preloaded"
@@ -110,10 +112,21 @@ class _Worker:
 
     @staticmethod
     def started(context: Any, run: Run, watched: bool, options: Mapping[str, Any]) -> _Worker:
-        """Let a process begin."""
+        """Let a process begin.
+
+        Raises:
+            TraceError: the server that it is to be forked from has ended.
+        """
         here, there = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(run, options, watched, dict(os.environ), there))
-        process.start()
+        process = context.Process(target=_work, args=(run, options, watched, _Command.here(), there))
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            raise TraceError(
+                "No process can be begun for an audit: the one that imports TensorFlow for them has ended"
+                f"{f' ({error.strerror})' if isinstance(error, OSError) else ''}. The system does that where memory "
+                "runs out. To look closer, audit without --jobs and --cache."
+            ) from error
         there.close()
         return _Worker(run, process, here)
 
@@ -141,17 +154,30 @@ class _Worker:
         )
 
 
-def _work(
-    run: Run, options: Mapping[str, Any], watched: bool, environment: Mapping[str, str], pipe: Connection
-) -> None:
+@dataclass(frozen=True)
+class _Command:
+    """What a command was begun with."""
+
+    environment: Mapping[str, str]
+    arguments: Sequence[str]
+    """With Python's own, as `sys.orig_argv` has them."""
+
+    @staticmethod
+    def here() -> _Command:
+        """Of this process."""
+        return _Command(dict(os.environ), list(sys.orig_argv))
+
+
+def _work(run: Run, options: Mapping[str, Any], watched: bool, command: _Command, pipe: Connection) -> None:
     """What a process does: make one audit, send what came of it, and end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the terminal interrupts all; one of them says so
     threading.Thread(target=_end_with_parent, daemon=True).start()
     stop_watching()
     os.environ.clear()
-    os.environ.update(environment)  # a server may be older than this command
+    os.environ.update(command.environment)  # a server may be older than this command
+    sys.orig_argv = list(command.arguments)
     with standard_output_kept_clean(), garbage_left_alone():
-        pipe.send(attempt(run, pipe.send, partial(_watching, environment) if watched else None, **options))
+        pipe.send(attempt(run, pipe.send, partial(_watching, command.environment) if watched else None, **options))
         atexit._run_exitfuncs()
         end_process(0)  # no thread of the audited code is waited for
 
@@ -160,8 +186,10 @@ def _watching(environment: Mapping[str, str]) -> Callable[[], Manifest]:
     """Watch all that is read from here on, as the server has until here; returns what tells of it."""
     watching = watch()
     watching.is_on = True
-    watch_arguments(watching)
+    watch_arguments(watching, sys.argv, sys.orig_argv)
     places = list(sys.path)
+    for module in list(watching.modules[""]):
+        watching.note(watching.note_sought, module, places)  # which the server, in another folder, did not look in
     from gradaudit.tracing.file_reads import tell_file_reads
     from gradaudit.tracing.patches import Patches
 
@@ -177,4 +205,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        end_at_once(1)

@@ -12,6 +12,7 @@ from tests.gradaudit.conftest import Command
 
 STEPS = '''"""Steps and subjects that cannot be audited."""
 
+import os
 import sys
 
 import keras
@@ -94,6 +95,29 @@ def uncompiled_model():
 
 def interrupted():
     raise KeyboardInterrupt
+
+
+def leaves():
+    os._exit(0)
+
+
+def restarts():
+    os.execvp("true", ["true"])
+
+
+class Stop(BaseException):
+    pass
+
+
+def stops():
+    raise Stop("enough")
+
+
+def forks():
+    child = os.fork()
+    if child == 0:
+        os._exit(3)
+    raise LookupError(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 '''
 
 
@@ -241,6 +265,26 @@ def test_a_model_that_is_not_compiled_is_named(steps: Path, command: Command):
 
 def test_an_interruption_is_no_verdict(steps: Path, command: Command):
     assert refusal(command, "steps.py:interrupted") == "Interrupted."
+
+
+@pytest.mark.parametrize("subject", ["leaves", "restarts"])
+def test_a_subject_that_leaves_at_once_is_told(steps: Path, command: Command, subject: str):
+    told = refusal(command, f"steps.py:{subject}")
+
+    assert f"in {subject}, with sys.exit or the like." in told
+    assert command("trace", f"steps.py:{subject}").output == ""
+
+
+def test_a_child_of_a_subject_may_leave_at_once(steps: Path, command: Command):
+    assert refusal(command, "steps.py:forks").endswith("in forks: 3")
+
+
+def test_what_is_raised_past_all_who_catch_errors_is_told(steps: Path, command: Command):
+    line = line_of("enough")
+
+    assert refusal(command, "steps.py:stops") == (
+        f"The subject 'steps.py:stops' ends the audit: Stop at steps.py:{line} in stops: enough"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- in the step

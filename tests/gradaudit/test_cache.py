@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import py_compile
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -25,6 +26,9 @@ READER = '''"""A subject that reads whatever can be read."""
 
 import importlib.util
 import os
+import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -52,10 +56,16 @@ def subject(config):
     except FileNotFoundError:
         pass
     assert Path("linked/../above.txt").read_text() and Path("link.txt").resolve().read_text()
-    assert os.path.getmtime("data/old.bin") and Path("data/older.bin").stat().st_mtime
-    assert Path("data/any.bin").is_file()
+    assert os.path.getmtime("data/old.bin") and os.access("data/mode.bin", os.R_OK) and h5py.is_hdf5("data/numbers.h5")
+    assert not os.path.samefile("data/any.bin", "data/another.bin") and Path("data/any.bin").is_file()
+    with tempfile.TemporaryDirectory() as folder:
+        os.symlink(os.path.abspath("data/behind.txt"), f"{folder}/link")
+        assert Path(folder, "link").read_text()
+    with suppress(FileExistsError):
+        os.mkdir("data/there")
+    assert "--surely-not" not in sys.argv and sys.orig_argv
     assert os.environ.get("READ_BY_THE_SUBJECT", "secret") and "ASKED_FOR" not in os.environ
-    Path("log.txt").open("a").write("written, never read")
+    Path("log.txt").write_text("written, never read")
     return toy.subject(config)
 '''
 
@@ -77,11 +87,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "data/gfile.txt": "three",
         "data/size.bin": "four",
         "data/old.bin": "",
-        "data/older.bin": "",
+        "data/mode.bin": "",
         "data/any.bin": "",
+        "data/another.bin": "",
+        "data/behind.txt": "six",
+        "data/there/notes.txt": "",
         "deep/folder/below.txt": "",
         "deep/above.txt": "five",
         "elsewhere/library-1.0.dist-info/RECORD": "library.py,sha256=abc,3\n",
+        "elsewhere/worked_on.egg-info/PKG-INFO": "Name: worked_on\n",
+        "elsewhere/worked_on.egg-info/entry_points.txt": "[some.group]\n",
     }.items():
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_text(text, "utf-8")
@@ -128,11 +143,11 @@ def written(name: str, text: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def edited_unseen(name: str) -> Iterator[None]:
+def edited_unseen(name: str, text: str | None = None) -> Iterator[None]:
     """A file with another content of the same size, and with the time of before."""
     path = Path(name)
     times = path.stat()
-    with written(name, path.read_text("utf-8")[::-1]):
+    with written(name, text or path.read_text("utf-8")[::-1]):
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         yield
 
@@ -146,6 +161,37 @@ def aged(name: str) -> Iterator[None]:
         yield
     finally:
         os.utime(name, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """A file that nobody may write for a while."""
+    path = Path(name)
+    before = path.stat().st_mode
+    path.chmod(0o400)
+    try:
+        yield
+    finally:
+        path.chmod(before)
+
+
+@contextlib.contextmanager
+def replaced(name: str) -> Iterator[None]:
+    """Another file of the same content and time for a while."""
+    with moved_away(name):
+        shutil.copy2("away", name)
+        try:
+            yield
+        finally:
+            Path(name).unlink()
+
+
+@contextlib.contextmanager
+def argument(name: str, arguments: list[str]) -> Iterator[None]:
+    """A command with other arguments for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, name, arguments)
+        yield
 
 
 @contextlib.contextmanager
@@ -205,7 +251,13 @@ def variable(name: str, value: str | None) -> Iterator[None]:
         lambda: written("data/numbers.h5", "no longer"),
         lambda: written("data/size.bin", "longer than before"),
         lambda: aged("data/old.bin"),
-        lambda: aged("data/older.bin"),
+        lambda: locked("data/mode.bin"),
+        lambda: replaced("data/another.bin"),
+        lambda: written("data/behind.txt", "which a temporary link leads to"),
+        lambda: moved_away("data/there"),
+        lambda: argument("argv", [*sys.argv, "--surely-not"]),
+        lambda: argument("orig_argv", ["python", "-X", "dev"]),
+        lambda: argument("warnoptions", ["error"]),
         lambda: moved_away("data/words.txt"),
         lambda: moved_away("helper.py"),
         lambda: written("deep/above.txt", "above the folder that a link leads to"),
@@ -222,6 +274,8 @@ def variable(name: str, value: str | None) -> Iterator[None]:
         lambda: written("toy/__init__.py", "in the place of the file"),
         lambda: written("package/part/__init__.py", "in the place of the file"),
         lambda: written("h5py.py", "in the place of the library"),
+        lambda: written("sitecustomize.py", "which Python imports by itself"),
+        lambda: written("usercustomize.py", "which Python imports by itself"),
         lambda: written("package/part.abi3.so", "in the place of the source"),
         lambda: variable("READ_BY_THE_SUBJECT", "another"),
         lambda: variable("READ_BY_THE_SUBJECT", None),
@@ -231,6 +285,7 @@ def variable(name: str, value: str | None) -> Iterator[None]:
         lambda: written("elsewhere/library-1.0.dist-info/RECORD", "library.py,sha256=def,3\n"),
         lambda: made_folder("elsewhere/another-2.0.dist-info"),
         lambda: written("elsewhere/more.pth", "somewhere"),
+        lambda: written("elsewhere/worked_on.egg-info/entry_points.txt", "[another.group]\n"),
     ],
 )
 def test_a_change_of_what_it_was_made_from_makes_an_answer_stale(
@@ -310,6 +365,68 @@ def test_no_value_of_the_environment_is_kept(project: Path) -> None:
     assert b"READ_BY_THE_SUBJECT" in entry.read_bytes()
 
 
+EXAMINER = '''"""Subjects that ask for all that the system knows of a file."""
+
+import filecmp
+import os
+from pathlib import Path
+from posix import stat
+
+import tensorflow as tf
+import toy
+
+
+def subject(config):
+    name = config.get("asks")
+    match name:
+        case "path":
+            assert Path(name).stat()
+        case "function":
+            assert stat(name)
+        case "number":
+            with open(name) as file:
+                assert os.fstat(file.fileno())
+        case "entry":
+            assert [each.stat() for each in os.scandir("folder")]
+        case "tensorflow":
+            assert tf.io.gfile.stat(name)
+        case "package":
+            import installed
+        case "comparison":
+            assert filecmp.cmp(name, "toy.py") is False
+    return toy.subject({})
+'''
+
+
+def scenarios(subject: str, key: str, names: Iterable[str]) -> str:
+    """A configuration with a scenario for each name, by which the subject is told what to do."""
+    tables = "".join(f'[[gradaudit.scenario]]\nname = "{name}"\nset.{key} = "{name}"\n' for name in names)
+    return f'{key} = ""\n[gradaudit]\nsubject = "{subject}"\n{tables}'
+
+
+def test_who_may_see_all_that_the_system_knows_of_a_file_sees_each_change(
+    toy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("path", "function", "number", "entry", "tensorflow", "comparison", "package")
+    monkeypatch.setattr(sys, "path", [str(toy / "packages"), *sys.path])
+    (toy / "examiner.py").write_text(EXAMINER, "utf-8")
+    (toy / "gradaudit.toml").write_text(scenarios("examiner.py:subject", "asks", names), "utf-8")
+    (toy / "folder").mkdir()
+    files = {name: toy / name for name in names}
+    files |= {"entry": toy / "folder" / "entry", "package": toy / "packages" / "installed.py"}
+    record = toy / "packages" / "installed-1.0.dist-info" / "RECORD"
+    record.parent.mkdir(parents=True)
+    for file in files.values():
+        file.write_text("VALUE = 1\n", "utf-8")
+    record.write_text("installed.py,sha256=abc,10\n", "utf-8")
+    command("trace", "--cache", "kept", "--jobs", "2")
+
+    assert {name: is_answered(scenario=name) for name in names} == dict.fromkeys(names, True)
+    for file in files.values():
+        file.chmod(0o604)
+    assert {name: is_answered(scenario=name) for name in names} == dict.fromkeys(names, False)
+
+
 # ------------------------------------------------------------------------------------------------------ what is told
 
 
@@ -347,6 +464,26 @@ def test_other_commands_answer_too(toy: Path, command: Command) -> None:
     assert drawn[0].output == drawn[1].output
 
 
+def test_a_folder_that_takes_nothing_still_answers(toy: Path, command: Command) -> None:
+    command("trace", "--cache", "kept", "--scenario", "one")
+    kept = toy / "kept"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.mkstemp", refusing)  # the tests may be run by somebody who may write everywhere
+        ended = command("trace", "--cache", "kept", "--format", "json")
+
+    assert ["cache" in audit["seconds"] for audit in json.loads(ended.output)["audits"]] == [False, True]
+    assert f"gradaudit: both: Not cached: The answer cannot be written to {Path('kept')}" in ended.messages
+    assert len(list(kept.iterdir())) == 1
+
+    (toy / "file").touch()
+    ended = command("trace", "--cache", "file")
+    assert ended.messages == "gradaudit: The cache folder file cannot be made: a file of that name is in the way.\n"
+
+
+def refusing(*_arguments: object, **_options: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
 def test_a_script_cannot_be_answered_for(toy: Path, command: Command) -> None:
     (toy / "train.py").write_text("", "utf-8")
     (toy / "gradaudit.toml").write_text('[gradaudit]\nscript = "train.py"\n', "utf-8")
@@ -360,12 +497,17 @@ def test_a_script_cannot_be_answered_for(toy: Path, command: Command) -> None:
 
 UNHELD = '''"""Subjects that read what cannot be held fast."""
 
+import ctypes
+import logging
 import os
+import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from multiprocessing import Pool
 from pathlib import Path
 
+import h5py
 import tensorflow as tf
 import toy
 
@@ -375,41 +517,85 @@ def subject(config):
         case "a program":
             subprocess.run(["true"])
         case "a network":
-            with socket.socket() as made, __import__("contextlib").suppress(OSError):
+            with socket.socket() as made, suppress(OSError):
                 made.connect(("127.0.0.1", 9))
         case "what it writes":
             Path("toy.py").read_text()
             Path("toy.py").open("a").close()
+        case "how much it had written":
+            with Path("log.txt").open("a") as log:
+                log.tell()
+        case "a file that it moves":
+            Path("counter.txt").replace("moved.txt")
         case "the kernel":
             Path("/proc/meminfo").read_text()
         case "by an op":
             tf.io.read_file("toy.py")
+        case "by a library":
+            with suppress(tf.errors.NotFoundError):
+                tf.load_op_library("library.so")
+        case "in compiled code":
+            import tokenizers
+        case "by the C library":
+            ctypes.CDLL(None).getpid()
+        case "through a folder":
+            folder = os.open(".", os.O_RDONLY)
+            with open("toy.py", opener=lambda name, flags: os.open(name, flags, dir_fd=folder)):
+                pass
+        case "other files":
+            with h5py.File("linking.h5") as file:
+                file["elsewhere"]
+        case "what it removes":
+            shutil.rmtree("removed")
+        case "older code":
+            import outdated
+        case "what comes meanwhile":
+            import late
+            Path("late").mkdir()
+            Path("late/__init__.py").touch()
         case "an error":
             raise ValueError("no audit")
     return toy.subject({})
+
+
+logging.basicConfig(filename="messages.txt")
 '''
 
 
 def test_what_cannot_be_held_fast_is_made_anew_each_time_and_the_reason_told(toy: Path, command: Command) -> None:
     (toy / "unheld.py").write_text(UNHELD, "utf-8")
-    reads = {
-        "a program": "it runs another program: true",
-        "a network": "it uses the network",
-        "what it writes": f"it both reads and writes {toy / 'toy.py'}",
-        "the kernel": "it reads /proc/meminfo, which changes by itself",
-        "by an op": "TensorFlow reads files by itself, with ReadFile",
-    }
-    scenarios = "".join(f'[[gradaudit.scenario]]\nname = "{name}"\nset.reads = "{name}"\n' for name in reads)
-    (toy / "gradaudit.toml").write_text(
-        f'reads = ""\n[gradaudit]\nsubject = "unheld.py:subject"\n{scenarios}'
-        '[[gradaudit.scenario]]\nname = "refused"\nset.reads = "an error"\n',
-        "utf-8",
-    )
-    ended = command("trace", "--cache", "kept", "--jobs", "2", "--output", "report.txt")
+    (toy / "removed").mkdir()
+    for name in ("log.txt", "counter.txt", "late.py", "messages.txt"):
+        (toy / name).touch()
+    with h5py.File(toy / "linked.h5", "w") as linked, h5py.File(toy / "linking.h5", "w") as linking:
+        linked["numbers"] = [1.0, 2.0]
+        linking["elsewhere"] = h5py.ExternalLink("linked.h5", "numbers")
+    (toy / "outdated.py").write_text("VALUE = 1\n", "utf-8")
+    bytecode = py_compile.compile(str(toy / "outdated.py"))
+    with edited_unseen(str(toy / "outdated.py"), "VALUE = 2\n"):
+        reads = {
+            "a program": "it runs another program: true",
+            "a network": "it uses the network",
+            "what it writes": f"it both reads and writes {toy / 'toy.py'}",
+            "how much it had written": f"it both looks at and changes {toy / 'log.txt'}",
+            "a file that it moves": f"it both reads and writes {toy / 'counter.txt'}",
+            "the kernel": "it reads /proc/meminfo, which changes by itself",
+            "by an op": "TensorFlow reads files by itself, with ReadFile",
+            "by a library": "TensorFlow loads the library library.so",
+            "in compiled code": "it imports tokenizers.tokenizers, a compiled module that may read files unseen",
+            "by the C library": "it calls compiled functions by ctypes",
+            "through a folder": "it names files by a folder that is open (dir_fd)",
+            "other files": "HDF5 reads other files for linking.h5",
+            "what it removes": "it removes removed",
+            "older code": f"Python has run {bytecode}, which it had made from another {toy / 'outdated.py'}: remove it",
+            "what comes meanwhile": f"in {toy} the module late was changed meanwhile",
+        }
+        (toy / "gradaudit.toml").write_text(scenarios("unheld.py:subject", "reads", (*reads, "an error")), "utf-8")
+        ended = command("trace", "--cache", "kept", "--jobs", "2", "--output", "report.txt")
     *told, refused = ended.messages.splitlines()
 
     assert told == [f"gradaudit: {name}: Not cached: {reason}." for name, reason in reads.items()]
-    assert refused.startswith("gradaudit: refused: The subject 'unheld.py:subject' failed: ValueError")
+    assert refused.startswith("gradaudit: an error: The subject 'unheld.py:subject' failed: ValueError")
     assert list((toy / "kept").iterdir()) == []
 
 

@@ -409,6 +409,17 @@ def test_a_standard_output_that_takes_nothing_is_told(redirection: str, told: st
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("arguments", ["--help", "trace --help", "baseline write -h", "--version"])
+def test_help_is_written_as_reports_are(arguments: str):
+    program = f"{sys.executable} -m gradaudit {arguments}"
+    unread = subprocess.run(["bash", "-c", f"{program} | true; exit $PIPESTATUS"], capture_output=True, text=True)
+    refused = subprocess.run(f"{program} >&-", shell=True, capture_output=True, text=True)
+
+    assert (unread.returncode, unread.stderr) == (0, "")
+    assert refused.returncode == 2
+    assert refused.stderr == "gradaudit: Standard output is closed: name a file with --output.\n"
+
+
 def test_a_character_that_the_encoding_lacks_loses_no_report():
     program = "from gradaudit.cli.terminal import print_text; print_text('größe → 日本\\n')"
     ended = subprocess.run(

@@ -61,8 +61,8 @@ def subject(config):
         case "late with an error":
             time.sleep(1)
             raise LookupError("no such corpus")
-        case "by os._exit":
-            os._exit(3)
+        case "past Python":
+            ctypes.CDLL(None)._exit(3)
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         case "by a fault":
@@ -145,7 +145,7 @@ def test_one_audit_needs_no_process_of_its_own(toy: Path, command: Command, monk
 @pytest.mark.parametrize(
     ("second", "told"),
     [
-        ("by os._exit", "ended, with status 3, before it was done. To look closer, audit it alone: --scenario second"),
+        ("past Python", "ended, with status 3, before it was done. To look closer, audit it alone: --scenario second"),
         ("killed", "was killed by SIGKILL, before it was done. The system does that where memory runs out: give a"),
         ("by a fault", "was killed by SIGSEGV, before it was done."),
     ],
@@ -159,6 +159,19 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(ends: Path, comman
     first, *others = ended.messages.replace(PRINTED, "").splitlines()
     assert first.startswith(f"gradaudit: second: The process that audits it {told}")
     assert others == ["gradaudit: third: The gate fails: 2 disconnected."]
+
+
+def test_a_server_that_dies_is_no_interruption(toy: Path) -> None:
+    (toy / "dying.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", "utf-8")
+    text = (
+        "from gradaudit.cli import main, workers\nworkers._PRELOADED = 'dying'\n"
+        "main(['trace', '--jobs', '2'], prog_name='gradaudit')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["", str(toy), os.environ.get("PYTHONPATH", "")])}
+    ended = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True)
+
+    assert ended.returncode == 2
+    assert "gradaudit: No process can be begun for an audit" in ended.stderr
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 2), (signal.SIGTERM, -signal.SIGTERM)])

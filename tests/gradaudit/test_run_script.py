@@ -207,6 +207,8 @@ def test_a_script_that_fails_is_told_with_its_own_lines(tmp_path: Path) -> None:
     [
         ("raise SystemExit(3)", "with exit status 3 at train.py:1"),
         ("import sys; sys.exit('no data')", "with exit status 1 and the message 'no data'"),
+        ("import os; os._exit(0)", "with exit status 0 at train.py:1"),
+        ("import os, sys; os.execv(sys.executable, [])", "with exit status 1 and the message 'os.execv' at train.py:1"),
         ("import argparse; argparse.ArgumentParser().parse_args(['--lr'])", "with exit status 2"),
     ],
 )
