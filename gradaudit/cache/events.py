@@ -13,7 +13,7 @@ from typing import Any
 from gradaudit.cache.askers import asker, is_import, is_of_libraries, module_of, reads_metadata, removes_a_tree
 from gradaudit.cache.compiled import may_read_files
 from gradaudit.cache.looks import EVERYTHING, Aspect
-from gradaudit.cache.software import is_library
+from gradaudit.cache.software import is_library, is_of_python
 from gradaudit.cache.watch import SAME_FOR_ALL, Watch
 
 OF_THE_KERNEL = ("/proc/", "/sys/", "/dev/")
@@ -94,7 +94,7 @@ class Events:
         """Who goes through a folder himself may ask each entry for all that the system knows of it."""
         self._listed(event, frame, arguments)
         path = arguments[0]
-        if not is_library(frame.f_code.co_filename):
+        if not is_of_python(frame.f_code.co_filename):
             for name in os.listdir(path):
                 self._watch.note_asked(os.path.join("." if path is None else path, name), EVERYTHING)
 

@@ -14,7 +14,7 @@ from gradaudit.cache.watch import Watch
 _READING = (
     *("__getitem__", "__iter__", "__len__", "__contains__", "__reversed__", "__add__", "__mul__", "__rmul__"),
     *("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__repr__", "copy", "count", "index", "pop"),
-    *("__reduce_ex__", "__imul__", "remove", "sort"),
+    *("__imul__", "remove", "sort"),
 )
 
 
@@ -22,6 +22,9 @@ class _Arguments(list[str]):
     """The arguments of the command, which tell when they are read."""
 
     watch: Watch
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return list, ([*self],)  # for another process they are a list
 
 
 def _telling(name: str) -> Callable[..., Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +14,11 @@ from gradaudit.flow.bodies import body_arguments, called_bodies, is_loop, loop_c
 from gradaudit.flow.definitions import definition
 from gradaudit.flow.edges import Edges, Matrix, carries_gradient, is_custom
 from gradaudit.flow.elements import narrows, selection
+from gradaudit.flow.frames import Call, Frame, Opened, Place
 from gradaudit.flow.unregistered import may_fail_inside, unregistered_ops
 from gradaudit.flow.values import HANDLES, Value, fold, is_zero, one_of_all, value_of_captured
 from gradaudit.flow.variables import Variables
-from gradaudit.graph.gradient_graph import WRITES, Facts, Flow, GradientGraph, Mark, Window, Write
+from gradaudit.graph.gradient_graph import WRITES, Facts, Flow, GradientGraph, Window, Write
 from gradaudit.graph.parts import Selection, same
 from gradaudit.tracing.gradient_calls import Answer, GradientCall, StandInReached
 from gradaudit.tracing.origins import Origin
@@ -36,53 +36,6 @@ _LOOKUPS = frozenset({"ResourceGather", "GatherV2", "SparseSoftmaxCrossEntropyWi
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 """What a tensor is computed from by way of these is no data: a batch's size is a number."""
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
-
-
-@dataclass
-class Frame:
-    """One opening of a body: a function that is called twice is opened twice. The traced graphs share the root frame.
-
-    `nodes` is keyed by id of the op and index of its output; `bound` has, by the id of a placeholder's op, what is
-    passed in for it, and `values` what is known of its value; `call` is the one by which it is run.
-    """
-
-    is_root: bool = False
-    nodes: dict[tuple[int, int], str] = field(default_factory=dict)
-    bound: dict[int, list[str]] = field(default_factory=dict)
-    values: dict[int, Value] = field(default_factory=dict)
-    call: Call | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """An op that runs a body, and the frame that the op stands in."""
-
-    frame: Frame
-    op: Any
-    body: Any
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What was added when a body was opened: the graph between two marks, the frames, of which the first is the body's.
-
-    `arguments` is what the body was given, and `writes` are the places of its writes among all. The body is held, so
-    that its id is not given to another one.
-    """
-
-    body: Any
-    since: Mark
-    until: Mark
-    arguments: list[str]
-    frames: list[Frame]
-    writes: range
-
-
-class Place(NamedTuple):
-    """Where a node of the graph stands."""
-
-    frame: Frame
-    tensor: Any
 
 
 def values_of(gradient: Any) -> Any:
@@ -567,25 +520,15 @@ class Opening:
         """Add what was added for other arguments for these."""
         instead = dict(zip(opened.arguments, arguments, strict=True))
         nodes = self.graph.repeat(opened.since, opened.until, instead)
-        everything = {**instead, **nodes}
-        frames = {id(frame): Frame(values=frame.values) for frame in opened.frames}
+        frames = opened.frames_again({**instead, **nodes})
         self._frames += frames.values()
-        for frame in opened.frames:
-            same = frames[id(frame)]
-            same.nodes = {key: everything.get(node, node) for key, node in frame.nodes.items()}
-            same.bound = {op: [everything.get(node, node) for node in bound] for op, bound in frame.bound.items()}
-            if frame.call is not None and id(frame.call.frame) in frames:
-                same.call = replace(frame.call, frame=frames[id(frame.call.frame)])
+        self._values.update({other: self._values[node] for node, other in nodes.items() if node in self._values})
+        self._stand_ins.update({other: self._stand_ins[n] for n, other in nodes.items() if n in self._stand_ins})
         for node, other in nodes.items():
-            if node in self._values:
-                self._values[other] = self._values[node]
-            if node in self._stand_ins:
-                self._stand_ins[other] = self._stand_ins[node]
             if node in self.places:  # what stands for a call as a whole is in no place
                 place = self.places[node]
                 self.places[other] = Place(frames[id(place.frame)], place.tensor)
-        for frame, op in self.writes[opened.writes.start : opened.writes.stop]:
-            self.writes.append((frames[id(frame)], op))
+        self.writes += [(frames[id(frame)], op) for frame, op in self.writes[opened.writes.start : opened.writes.stop]]
         return frames[id(opened.frames[0])]
 
     def _opened_anew(self, body: Any, arguments: list[str], kept: Sequence[bool] | None) -> Frame:

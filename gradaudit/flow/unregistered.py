@@ -14,7 +14,8 @@ from gradaudit.graph.verdicts import UnregisteredOp
 from gradaudit.tracing.gradient_calls import GradientCall
 
 if TYPE_CHECKING:
-    from gradaudit.flow.opening import Frame, Opening
+    from gradaudit.flow.frames import Frame
+    from gradaudit.flow.opening import Opening
 
 
 def unregistered_ops(opening: Opening, call: GradientCall) -> tuple[UnregisteredOp, ...]:

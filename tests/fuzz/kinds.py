@@ -46,7 +46,15 @@ _TAKES_OPERANDS_WHOLE = (
         "trace",
     ),
     *("cross_entropy", "gather({0}, {1}", "gather_nd", "embedding_lookup", "segment_sum", "scatter", "boolean_mask"),
-    *("straight_through", "left_only", "zeros_for_right", "gradient_for_both", "numpy_function", "categorical"),
+    *(
+        "straight_through",
+        "left_only",
+        "zeros_for_right",
+        "gradient_for_both",
+        "choosing",
+        "numpy_function",
+        "categorical",
+    ),
 )
 
 
@@ -151,6 +159,8 @@ KINDS: tuple[Kind, ...] = (
         "left_only({0}, {1})",
         "zeros_for_right({0}, {1})",
         "gradient_for_both({0}, {1})",
+        "choosing({0}, {1}, True, False)",
+        "choosing({0}, {1}, False, True)",
         "{0} * tf.zeros_like({1}) + {1}",
         "{0} * tf.cast({1} > 0.0, tf.float64)",
     ),
@@ -291,6 +301,17 @@ def left_only(left, right):
 @tf.custom_gradient
 def zeros_for_right(left, right):
     return left * right, lambda upstream: (upstream * right, tf.zeros_like(right))
+""",
+    "choosing": """
+def choosing(left, right, reads_left, reads_right):
+    @tf.custom_gradient
+    def product(left, right):
+        def gradient(upstream):
+            return upstream * right if reads_left else None, upstream * left if reads_right else tf.zeros_like(right)
+
+        return left * right, gradient
+
+    return product(left, right)
 """,
     "gradient_for_both": """
 @tf.custom_gradient
