@@ -96,7 +96,7 @@ KINDS: tuple[Kind, ...] = (
         "tf.math.cumprod(tf.tanh({0}), axis=1)",
         "tf.sort({0})",
         "tf.math.top_k({0}, 4).values",
-        "tf.linalg.band_part({0}, 0, -1)",
+        "filled(tf.linalg.band_part({0}, 0, -1))",
         "tf.linalg.inv(tf.eye(4, dtype=tf.float64) * 8.0 + tf.tanh({0}))",
         "tf.signal.irfft(tf.signal.rfft({0}))",
         "tf.identity({0})",
@@ -193,7 +193,7 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("mv->v", "tf.linalg.matvec({0}, {1})"),
     *_kinds("vv->m", "tf.tensordot({0}, {1}, 0)", "{0}[:, tf.newaxis] + {1}[tf.newaxis]"),
     *_kinds("vvvv->m", "tf.stack([{0}, {1}, {2}, {3}])"),
-    *_kinds("v->m", "tf.linalg.diag({0})", "tf.tile({0}[tf.newaxis], [4, 1])", "tf.broadcast_to({0}, [4, 4])"),
+    *_kinds("v->m", "filled(tf.linalg.diag({0}))", "tf.tile({0}[tf.newaxis], [4, 1])", "tf.broadcast_to({0}, [4, 4])"),
     *_kinds("v->v", "tf.tanh({0})", "tf.nn.softmax({0})", "tf.cumsum({0}, reverse=True)", "tf.square({0})"),
     *_kinds("vv->v", "{0} + {1}", "{0} * {1}", "{0} - {1}"),
     *_kinds("v->s", "tf.reduce_sum({0})", "tf.reduce_prod({0})", "tf.norm({0} + 0.1)"),
@@ -274,6 +274,10 @@ def difference(left, right):
     "padded": """
 def padded(value, paddings):
     return tf.pad(value, paddings)
+""",
+    "filled": """
+def filled(value):
+    return value
 """,
     "imaginary": """
 def imaginary(value):
