@@ -7,15 +7,17 @@ import sys
 from types import FrameType
 
 from gradaudit.cache.looks import EVERYTHING, KIND, Aspect
-from gradaudit.cache.software import is_library
+from gradaudit.cache.software import is_library, is_of_python
 
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORTERS = ("<frozen importlib", "<frozen zipimport")
+_IMPORTS = frozenset(("_find_and_load", "_find_spec", "_gcd_import", "_handle_fromlist"))
 _METADATA_READERS = (f"importlib{os.sep}metadata{os.sep}", f"importlib_metadata{os.sep}")
 _AFTER_THE_KIND = frozenset(
     (
-        *("fnmatch", "genericpath", "glob", "inspect", "linecache", "ntpath", "os", "pkgutil", "platform", "posixpath"),
-        *("py_compile", "runpy", "shutil", "site", "subprocess", "sysconfig", "tempfile", "tokenize", "zipimport"),
+        *("fnmatch", "genericpath", "glob", "inspect", "linecache", "ntpath", "os", "pathlib", "pkgutil", "platform"),
+        *("posixpath", "py_compile", "runpy", "shutil", "site", "subprocess", "sysconfig", "tempfile", "tokenize"),
+        *("importlib", "multiprocessing", "zipimport"),
     )
 )
 """Modules of Python that call `os.stat` and hand on no more than what is there, but for the functions below."""
@@ -29,10 +31,12 @@ _AFTER_MORE = {
     "ismount": Aspect.IDENTITY,
     "owner": Aspect.MODE,
     "group": Aspect.MODE,
+    "copymode": Aspect.MODE,
+    "copystat": EVERYTHING,
     "stat": EVERYTHING,
     "lstat": EVERYTHING,
 }
-"""What functions of Python's path modules are after."""
+"""What functions of these modules are after."""
 
 
 def asker() -> FrameType:
@@ -48,49 +52,65 @@ def module_of(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__"))
 
 
+def is_of(frame: FrameType, package: str) -> bool:
+    """Whether a frame runs code of this module or package of Python's own."""
+    return module_of(frame).partition(".")[0] == package and is_library(frame.f_code.co_filename)
+
+
 def is_import(frame: FrameType) -> bool:
-    """Whether Python's `import` asks."""
-    return frame.f_code.co_filename.startswith(_IMPORTERS)
+    """Whether Python's `import` asks, or a search for a module on `sys.path`: not who calls a finder or loader."""
+    link: FrameType | None = frame
+    while link is not None and link.f_code.co_filename.startswith((*_IMPORTERS, _OWN_FOLDER)):
+        if link.f_code.co_name in _IMPORTS:
+            return True
+        link = link.f_back
+    return False
 
 
-def reads_metadata(frame: FrameType, path: str) -> bool:
+def reads_metadata(frame: FrameType) -> bool:
     """Whether somebody asks which distributions are installed, as `importlib.metadata` does with pathlib or zipfile."""
-    if not {path, os.path.dirname(path), os.path.dirname(os.path.dirname(path))}.isdisjoint(sys.path):
-        link: FrameType | None = frame
-        for _ in range(4):
-            if link is not None:
-                if any(reader in link.f_code.co_filename for reader in _METADATA_READERS):
-                    return True
-                link = link.f_back
+    link: FrameType | None = frame
+    for _ in range(4):
+        if link is not None:
+            if any(reader in link.f_code.co_filename for reader in _METADATA_READERS):
+                return True
+            link = link.f_back
     return False
 
 
 def removes_a_tree(frame: FrameType) -> bool:
     """Whether `shutil.rmtree` goes through what it removes."""
-    return module_of(frame) == "shutil" and frame.f_code.co_name.startswith("_rmtree")
+    return is_of(frame, "shutil") and frame.f_code.co_name.startswith("_rmtree")
 
 
-def is_of_libraries(frame: FrameType) -> bool:
-    """Whether no line of the project's own has called this, but for its `import` of what does it."""
+def is_of_project(frame: FrameType) -> bool:
+    """Whether the project's own code has called this, by way of Python's own modules at most."""
     link: FrameType | None = frame
-    while link is not None:
-        if not is_library(link.f_code.co_filename):
-            return False
+    while link is not None and is_of_python(link.f_code.co_filename):
+        link = link.f_back
+    return link is not None and not is_library(link.f_code.co_filename)
+
+
+def is_of_imported_library(frame: FrameType) -> bool:
+    """Whether a library calls this while it is imported, and no line of the project's own but the `import` has."""
+    link: FrameType | None = frame
+    while link is not None and is_library(link.f_code.co_filename):
         if link.f_code.co_name == "<module>":
             return True
         link = link.f_back
-    return True
+    return False
 
 
 def aspects_asked(frame: FrameType) -> Aspect:
     """What is asked by a call of `os.stat` or its like: whoever is not known to hand on less gets to know all."""
-    while module_of(frame).startswith("pathlib") and frame.f_back is not None:
-        if not module_of(frame.f_back).startswith("pathlib"):
+    while is_of(frame, "pathlib") and frame.f_back is not None:
+        if not is_of(frame.f_back, "pathlib"):
             aspects = _AFTER_MORE.get(frame.f_code.co_name, KIND)
             return aspects if aspects != EVERYTHING else aspects_asked(frame.f_back)
         frame = frame.f_back
-    module = module_of(frame)
-    if module in ("genericpath", "posixpath", "ntpath"):
+    if is_of(frame, "shutil") and frame.f_code.co_name == "_stat" and frame.f_back is not None:
+        frame = frame.f_back
+    package = module_of(frame).partition(".")[0]
+    if package in _AFTER_THE_KIND and is_of_python(frame.f_code.co_filename):
         return _AFTER_MORE.get(frame.f_code.co_name, KIND)
-    is_after_the_kind = module in _AFTER_THE_KIND or module.startswith(("importlib", "multiprocessing"))
-    return KIND if is_after_the_kind and is_library(frame.f_code.co_filename) else EVERYTHING
+    return EVERYTHING

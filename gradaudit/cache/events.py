@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing.forkserver
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from gradaudit.cache.askers import asker, is_import, is_of_libraries, module_of, reads_metadata, removes_a_tree
-from gradaudit.cache.compiled import may_read_files
-from gradaudit.cache.looks import EVERYTHING, Aspect
-from gradaudit.cache.software import is_library, is_of_python
-from gradaudit.cache.watch import SAME_FOR_ALL, Watch
+from gradaudit.cache.askers import asker, is_import, is_of, is_of_project, module_of, reads_metadata, removes_a_tree
+from gradaudit.cache.looks import Aspect
+from gradaudit.cache.software import is_of_python
+from gradaudit.cache.watch import OF_THE_KERNEL, WRITING, Watch
 
-OF_THE_KERNEL = ("/proc/", "/sys/", "/dev/")
-_WRITING = os.O_WRONLY | os.O_RDWR
 _NO_FOLDER = -1
 """What stands in an event for `dir_fd` where none was given."""
 
@@ -37,7 +32,7 @@ class Events:
             "os.link": self._linked,
             "os.symlink": self._linked,
             "shutil.rmtree": self._tree_removed,
-            "ctypes.dlopen": self._library_loaded,
+            "os.chdir": self._entered,
             "subprocess.Popen": self._process_begun,
             **dict.fromkeys(("os.mkdir", "os.remove", "os.rmdir"), self._changed),
             **dict.fromkeys(("os.chmod", "os.chown", "os.utime", "os.truncate", "os.chflags"), self._changed),
@@ -60,55 +55,52 @@ class Events:
         if isinstance(path, int):
             return
         name = os.fsdecode(path)
-        if is_import(frame):
-            if not flags & _WRITING:
-                self._module_opened(name)
-        elif name.startswith(OF_THE_KERNEL):
+        if name.startswith(OF_THE_KERNEL):
             self._kernel_asked(frame, name)
-        elif flags & (_WRITING | os.O_CREAT):
+        elif is_import(frame):
+            self._module_opened(name, flags)
+        elif flags & (WRITING | os.O_CREAT):
             self._opened_to_be_written(name, flags, frame)
-        elif not reads_metadata(frame, name):
+        else:
             self._watch.note_read(name)
 
     def _opened_to_be_written(self, path: str, flags: int, frame: FrameType) -> None:
-        if flags & _WRITING != os.O_WRONLY:
-            self._watch.note_read(path)
-        elif flags & os.O_EXCL:
+        is_anew = bool(flags & os.O_TRUNC) and not flags & os.O_EXCL
+        if flags & os.O_EXCL:
             self._watch.note_asked(path)
-        elif not flags & os.O_TRUNC and not module_of(frame).startswith("logging"):
+        elif not is_anew and flags & WRITING == os.O_WRONLY and not is_of(frame, "logging"):
             self._watch.note_asked(path, Aspect.SIZE)  # where it is appended tells how large it was
-        self._watch.note_written(path)
+        elif not is_anew and flags & WRITING != os.O_WRONLY:
+            self._watch.note_read(path)
+        self._watch.note_written(path, anew=is_anew)
 
-    def _module_opened(self, path: str) -> None:
-        """Of a module Python reads what it has made of the source before; that is not what a person changes."""
-        self._watch.bytecode.pop(path, None)
-        if path.endswith(".pyc"):
-            with suppress(ValueError, NotImplementedError):
-                source = importlib.util.source_from_cache(path)
-                if os.path.exists(source):
-                    self._watch.bytecode[source] = path
-                    path = source
-        self._watch.note_read(path)
+    def _module_opened(self, path: str, flags: int) -> None:
+        """What Python has made of a source before is no file that a person changes: the source is held."""
+        if not flags & WRITING and os.sep + "__pycache__" + os.sep not in path:
+            self._watch.note_read(path)
 
     def _scanned(self, event: str, frame: FrameType, arguments: tuple[Any, ...]) -> None:
         """Who goes through a folder himself may ask each entry for all that the system knows of it."""
         self._listed(event, frame, arguments)
         path = arguments[0]
         if not is_of_python(frame.f_code.co_filename):
+            folder = f"/proc/self/fd/{path}" if isinstance(path, int) else "." if path is None else path
             for name in os.listdir(path):
-                self._watch.note_asked(os.path.join("." if path is None else path, name), EVERYTHING)
+                self._watch.note_examined(os.path.join(os.path.realpath(os.fsdecode(folder)), os.fsdecode(name)))
 
     def _listed(self, _event: str, frame: FrameType, arguments: tuple[Any, ...]) -> None:
         path = arguments[0]
-        if is_import(frame) or reads_metadata(frame, str(path)):
-            return  # which modules and distributions are found is asked for by their names
+        if is_import(frame):
+            return  # which modules are found is asked for by their names
+        if reads_metadata(frame) and os.path.abspath(str(path)) in self._watch.places_of_software:
+            return
         if f"{path}/".startswith(OF_THE_KERNEL):
             self._kernel_asked(frame, str(path))
         else:
             self._watch.note_listed(path)
 
     def _made(self, _event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
-        self._watch.made.add(os.path.abspath(os.fsdecode(arguments[0])))
+        self._watch.note_made(arguments[0])
 
     def _renamed(self, _event: str, frame: FrameType, arguments: tuple[Any, ...]) -> None:
         if not is_import(frame):
@@ -116,8 +108,9 @@ class Events:
             self._require_no_folders(*folders)
             if not self._watch.is_made(source) and os.path.abspath(os.fsdecode(source)) not in self._watch.written:
                 self._watch.note_read(source)
+            self._watch.note_asked(source)
             self._watch.note_written(source)
-            self._watch.note_written(target)
+            self._watch.note_written(target, anew=True)
 
     def _linked(self, event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments
@@ -148,13 +141,16 @@ class Events:
         if any(folder != _NO_FOLDER for folder in folders):
             self._watch.note_unheld("it names files by a folder that is open (dir_fd)")
 
-    def _library_loaded(self, _event: str, frame: FrameType, arguments: tuple[Any, ...]) -> None:
-        name = arguments[0]
-        if name is None:
-            if not is_of_libraries(frame):
-                self._watch.note_unheld("it calls compiled functions by ctypes")
-        elif not is_library(os.fsdecode(name)) or may_read_files(os.fsdecode(name)):
-            self._watch.note_unheld(f"it loads the library {os.fsdecode(name)}")
+    def _entered(self, _event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
+        """What the working folder is called then depends on every link on the way."""
+        path = arguments[0]
+        if isinstance(path, int):
+            self._watch.note_asked(path)
+        else:
+            folder = os.path.abspath(os.fsdecode(path))
+            while folder != os.path.dirname(folder):
+                self._watch.note_asked(folder)
+                folder = os.path.dirname(folder)
 
     def _process_begun(self, _event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
         words = arguments[1]
@@ -163,23 +159,26 @@ class Events:
             self._watch.note_unheld(f"it runs another program: {words}")
 
     def _kernel_asked(self, frame: FrameType, path: str) -> None:
-        """Note what tells of the moment, unless it is a library that looks around while it is imported."""
-        if path not in SAME_FOR_ALL and not is_of_libraries(frame):
+        """Note what tells of the moment, unless it is a library that looks around on the machine."""
+        if is_of_project(frame):
             self._watch.note_unheld(f"it reads {path}, which changes by itself")
 
     def _unheld(self, event: str, frame: FrameType, _arguments: tuple[Any, ...]) -> None:
+        if event in _ATTRIBUTES and is_of(frame, "shutil"):
+            return  # which copies them
         if module_of(frame) != multiprocessing.forkserver.__name__:  # by which this process came to be
             self._watch.note_unheld(_UNHELD[event])
 
 
 _ANOTHER_PROCESS = "it begins another process"
 _NETWORK = "it uses the network"
+_ATTRIBUTES = ("os.getxattr", "os.listxattr")
 _UNHELD = {
     **dict.fromkeys(("os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "pty.spawn"), _ANOTHER_PROCESS),
     **dict.fromkeys(("os.system", "os.startfile"), "it runs another program"),
     **dict.fromkeys(("socket.connect", "socket.sendto", "socket.getaddrinfo"), _NETWORK),
     **dict.fromkeys(("socket.gethostname", "socket.gethostbyname", "socket.gethostbyaddr"), _NETWORK),
-    **dict.fromkeys(("os.getxattr", "os.listxattr"), "it asks for extended attributes of files"),
+    **dict.fromkeys(_ATTRIBUTES, "it asks for extended attributes of files"),
     "sqlite3.connect": "it opens a database",
     "builtins.input": "it asks for input",
 }

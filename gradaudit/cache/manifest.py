@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import marshal
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradaudit.cache.compiled import readers_of_files
 from gradaudit.cache.looks import KIND, Aspect, Look, listing, modules_found
-from gradaudit.cache.software import is_as_installed, is_covered, is_library, record_of, software
+from gradaudit.cache.software import is_covered, is_library, search_path, software
+from gradaudit.cache.syscalls import Opens
 from gradaudit.cache.watch import Watch
 
 _UNSEEN = (
@@ -21,6 +22,8 @@ _UNSEEN = (
 )
 """How variables of the environment begin that are read past Python, or by whoever goes through all of them."""
 
+_IS_FREE = -1
+"""In the place of aspects: it was only found out whether a file can be put there."""
 _HEADER = 16
 """Bytes before what Python has made of a source."""
 
@@ -36,13 +39,15 @@ class Manifest:
     software: Mapping[str, str]
     variables: Mapping[str, str | None]
     """The variables of the environment that were read; None of those that were not set."""
+    all_variables: list[str] | None
+    """The names of all of them, if somebody went through them."""
     unseen_variables: Mapping[str, str | None]
     arguments: str | None
     """The arguments of the command, if they were read."""
-    installed: Mapping[str, list[str]]
-    """By the record of a distribution, which `software` knows, the files of it that were read, none changed since."""
     contents: Mapping[str, str]
-    """Of each other file that was read, a hash."""
+    """Of each file that was read, a hash."""
+    bytecode: Mapping[str, str | None]
+    """Of what Python has made of each source, where it keeps that, a hash; None where there is nothing."""
     answers: Mapping[str, list[Any]]
     """What was asked of paths beside their content, and what there was."""
     listings: Mapping[str, list[str] | None]
@@ -56,13 +61,14 @@ class Manifest:
         return (
             self.software == software
             and self.variables == {name: _hashed(os.environ.get(name)) for name in self.variables}
+            and self.all_variables in (None, sorted(os.environ))
             and self.unseen_variables == _unseen(os.environ)
             and self.arguments in (None, _arguments())
-            and all(told == Look.at(path).told(Aspect(aspects)) for path, (aspects, told) in self.answers.items())
+            and all(told == _told(Look.at(path), aspects) for path, (aspects, told) in self.answers.items())
             and all(found == modules_found(folder, self.names[package]) for package, folder, found in self._searched())
-            and all(is_as_installed(record, files) for record, files in self.installed.items())
             and all(names == listing(folder) for folder, names in self.listings.items())
             and all(digest == _digest(path) for path, digest in self.contents.items())
+            and all(_digest(path, _HEADER) in (None, digest) for path, digest in self.bytecode.items())
         )
 
     def _searched(self) -> Iterable[tuple[str, str, list[str] | None]]:
@@ -71,38 +77,45 @@ class Manifest:
         )
 
 
-def manifest_of(watch: Watch, environment: Mapping[str, str], places: Iterable[str]) -> Manifest:
+def manifest_of(
+    watch: Watch, opens: Iterable[Opens], environment: Mapping[str, str], places: Sequence[str]
+) -> Manifest:
     """What this process has made an audit from.
 
     Args:
-        watch: what it has read.
+        watch: what it has read, as it knows itself.
+        opens: what it has opened, as the kernel tells.
         environment: the variables of the environment when it began.
-        places: where it looked for modules when it began.
+        places: where modules and distributions were looked for when it began.
 
     Raises:
         Unheld: something of it cannot be held fast.
     """
     watch.is_on = False
+    for opened in opens:
+        for path, look in opened.looks.items():
+            watch.note_opened(path, opened.flags[path], look)
+        watch.unheld.update(opened.unheld)
     for reason in watch.unheld:
         raise Unheld(reason)
-    for module in readers_of_files():
-        raise Unheld(f"it imports {module}, a compiled module that may read files unseen")
     _require_unchanged(watch)
     names = _names(watch)
     searched = _searched(watch, places)
-    for file in (*_module_files(watch), *_archives(searched[""])):
+    sources = _module_files(watch)
+    for file in (*sources, *_archives(searched[""])):
         watch.looks.setdefault(file, Look.at(file))
         watch.read.add(file)
     read = environment if watch.reads_all_variables else watch.variables
     return Manifest(
-        software=software(),
+        software=software(places),
         variables={name: _hashed(environment.get(name)) for name in sorted(read)},
+        all_variables=sorted(environment) if watch.reads_all_variables else None,
         unseen_variables=_unseen(environment),
         arguments=_arguments() if watch.reads_arguments else None,
-        installed=_installed(watch),
         contents={path: _held_content(watch, path) for path in sorted(watch.read) if _is_held(watch, path)},
+        bytecode=_held_bytecode(sources),
         answers={path: _held_answer(watch, path) for path in sorted(watch.looks) if _is_question(watch, path)},
-        listings={folder: found for folder, found in sorted(watch.listings.items()) if not is_library(f"{folder}/")},
+        listings=dict(sorted(watch.listings.items())),
         names={package: names.get(package, []) for package in searched},
         places={
             package: {folder: modules_found(folder, names.get(package, [])) for folder in folders}
@@ -117,9 +130,6 @@ def _require_unchanged(watch: Watch) -> None:
     Raises:
         Unheld: it is not.
     """
-    for source, bytecode in watch.bytecode.items():
-        if not is_covered(source) and not _is_made_from(bytecode, source):
-            raise Unheld(f"Python has run {bytecode}, which it had made from another {source}: remove it")
     for sought in watch.places.values():
         for folder, found in sought.items():
             for name, then in found.items():
@@ -127,8 +137,24 @@ def _require_unchanged(watch: Watch) -> None:
                     raise Unheld(f"in {folder} the module {name} was changed meanwhile")
     for folder, then in watch.listings.items():
         changed = {os.path.join(folder, name) for name in {*(then or ())} ^ {*(listing(folder) or ())}}
-        if not is_library(f"{folder}/") and any(not watch.has_changed(path.rstrip("/")) for path in changed):
+        if any(not watch.has_changed(path.rstrip("/")) for path in changed):
             raise Unheld(f"{folder} was changed meanwhile")
+
+
+def _held_bytecode(sources: Iterable[str]) -> dict[str, str | None]:
+    """What Python keeps of the sources that somebody may work on: it runs that as long as size and time are the same.
+
+    Raises:
+        Unheld: it was made from another source.
+    """
+    held = {}
+    for source in sources:
+        if source.endswith(".py") and not is_library(source):
+            bytecode = importlib.util.cache_from_source(source)
+            if os.path.exists(bytecode) and not _is_made_from(bytecode, source):
+                raise Unheld(f"Python keeps {bytecode}, which it had made from another {source}: remove it")
+            held[bytecode] = _digest(bytecode, _HEADER)
+    return held
 
 
 def _is_made_from(bytecode: str, source: str) -> bool:
@@ -142,8 +168,8 @@ def _is_made_from(bytecode: str, source: str) -> bool:
 
 
 def _searched(watch: Watch, places: Iterable[str]) -> dict[str, list[str]]:
-    """The folders in which modules were looked for, by package; but for the packages of the libraries."""
-    searched: dict[str, dict[str, None]] = {"": dict.fromkeys(map(os.path.abspath, (*places, *sys.path)))}
+    """The folders in which modules were looked for, by package."""
+    searched: dict[str, dict[str, None]] = {"": dict.fromkeys(map(os.path.abspath, (*places, *search_path())))}
     for name, module in sorted(sys.modules.items()):
         path = [os.path.abspath(each) for each in _path_of(module)]
         if any(not is_library(f"{each}/") for each in path):
@@ -160,7 +186,7 @@ def _is_held(watch: Watch, path: str) -> bool:
 
 def _is_question(watch: Watch, path: str) -> bool:
     """Whether more was asked of a path than its content tells, or there was nothing that could be opened."""
-    if is_covered(path) or not (path in watch.asked or path in watch.read):
+    if is_covered(path) or not (path in watch.asked or path in watch.read or path in watch.taken_over):
         return False
     return bool(watch.asked.get(path)) or not _is_held(watch, path)
 
@@ -178,14 +204,22 @@ def _held_content(watch: Watch, path: str) -> str:
 
 
 def _held_answer(watch: Watch, path: str) -> list[Any]:
-    aspects = watch.asked.get(path, KIND)
+    aspects = _IS_FREE if path in watch.taken_over else int(watch.asked.get(path, KIND))
     look = watch.looks[path]
-    if path in watch.written:
-        if aspects and look.kind != "absent":
+    told = _told(look, aspects)
+    if told != _told(Look.at(path), aspects):
+        if path not in watch.written:
+            raise Unheld(f"{path} was changed meanwhile")
+        if aspects > 0 and look.kind != "absent":
             raise Unheld(f"it both looks at and changes {path}")
-    elif look.told(aspects) != Look.at(path).told(aspects):
-        raise Unheld(f"{path} was changed meanwhile")
-    return [int(aspects), look.told(aspects)]
+    return [aspects, told]
+
+
+def _told(look: Look, aspects: int) -> list[str | None]:
+    """What somebody got to know who asked for these aspects."""
+    if aspects == _IS_FREE:
+        return ["taken" if look.kind in ("folder", "other") else "free"]
+    return look.told(Aspect(aspects))
 
 
 def _arguments() -> str | None:
@@ -227,15 +261,6 @@ def _module_files(watch: Watch) -> set[str]:
     return files
 
 
-def _installed(watch: Watch) -> dict[str, list[str]]:
-    files: dict[str, list[str]] = {}
-    for path in sorted(watch.read):
-        record = record_of(path)
-        if record is not None:
-            files.setdefault(record, []).append(path)
-    return files
-
-
 def _existing(file: str) -> str:
     """The file itself, or the archive that it is in."""
     while not os.path.lexists(file) and os.path.dirname(file) != file:
@@ -248,10 +273,12 @@ def _archives(places: Iterable[str]) -> list[str]:
     return [os.path.abspath(place) for place in places if not os.path.isdir(place)]
 
 
-def _digest(path: str) -> str | None:
+def _digest(path: str, start: int = 0) -> str | None:
+    """A hash of the content of a file from a byte on."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:  # the path may be no text
+            file.seek(start)
             while part := file.read(1 << 20):
                 digest.update(part)
     except OSError:

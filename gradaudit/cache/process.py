@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gradaudit.cache.askers import asker, is_of_libraries
+from gradaudit.cache.askers import asker, is_of_imported_library
 from gradaudit.cache.watch import Watch
 
 _READING = (
@@ -22,6 +22,9 @@ class _Arguments(list[str]):
     """The arguments of the command, which tell when they are read."""
 
     watch: Watch
+
+    def __radd__(self, other: list[str]) -> list[str]:
+        return [*other, *self]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return list, ([*self],)  # for another process they are a list
@@ -60,15 +63,15 @@ def watch_variables(watch: Watch) -> None:
     A library that goes through all of them while it is imported looks for those of its own.
     """
     kind = type(os.environ)
-    read, go_through, count = kind.__getitem__, kind.__iter__, kind.__len__
+    read, go_through, count, show = kind.__getitem__, kind.__iter__, kind.__len__, kind.__repr__
 
     def note_name(name: str) -> None:
         frame = asker()
-        if frame.f_code.co_name != "__iter__" or not is_of_libraries(frame):
+        if frame.f_code.co_name != "__iter__" or not is_of_imported_library(frame):
             watch.variables.add(name)
 
     def note_all() -> None:
-        watch.reads_all_variables |= not is_of_libraries(asker())
+        watch.reads_all_variables |= not is_of_imported_library(asker())
 
     def note_and_read(environment: Any, name: Any) -> Any:
         if isinstance(name, str | bytes):
@@ -83,10 +86,15 @@ def watch_variables(watch: Watch) -> None:
         watch.note(note_all)
         return count(environment)
 
+    def note_and_show(environment: Any) -> str:
+        watch.note(note_all)
+        return show(environment)
+
     for name, replacement in (
         ("__getitem__", note_and_read),
         ("__iter__", note_and_go_through),
         ("__len__", note_and_count),
+        ("__repr__", note_and_show),
     ):
         setattr(kind, name, replacement)
 

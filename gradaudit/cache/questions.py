@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import posix
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
-from gradaudit.cache.askers import asker, aspects_asked, is_import, reads_metadata, removes_a_tree
-from gradaudit.cache.events import OF_THE_KERNEL
+from gradaudit.cache.askers import asker, aspects_asked, is_import, removes_a_tree
 from gradaudit.cache.looks import KIND, Aspect
-from gradaudit.cache.watch import Watch
+from gradaudit.cache.watch import OF_THE_KERNEL, Watch
 
 
 def watch_questions(watch: Watch) -> None:
     """Let `os.stat` and its like tell what is asked."""
+    for name in ("stat", "lstat", "fstat", "access", "readlink", "open"):
+        _replace_everywhere(name, _Question(watch, getattr(os, name)))
 
-    def note(name: str, path: Any, options: dict[str, Any]) -> None:
+
+class _Question:
+    """A function of `os` that tells who asks what; like that one it binds to no object, and can be pickled."""
+
+    def __init__(self, watch: Watch, original: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, original)
+        self.__module__ = "os"
+        self._watch, self._original = watch, original
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        path = arguments[0] if arguments else options.get("path", options.get("fd"))
+        self._watch.note(self._note, path, options)
+        return self._original(*arguments, **options)
+
+    def __reduce__(self) -> str:
+        return self._original.__name__
+
+    def _note(self, path: Any, options: dict[str, Any]) -> None:
         frame = asker()
         if is_import(frame) or removes_a_tree(frame):
             return
         if options.get("dir_fd") is not None:
-            watch.note_unheld("it names files by a folder that is open (dir_fd)")
-        if name != "open":
-            _note_question(watch, name, path, frame)
-
-    for name in ("stat", "lstat", "fstat", "access", "readlink", "open"):
-        _replace_everywhere(name, _asking(watch, note, getattr(os, name)))
-
-
-def _asking(watch: Watch, note: Callable[..., None], original: Callable[..., Any]) -> Callable[..., Any]:
-    def ask(path: Any, *arguments: Any, **options: Any) -> Any:
-        watch.note(note, original.__name__, path, options)
-        return original(path, *arguments, **options)
-
-    ask.__name__ = ask.__qualname__ = original.__name__
-    ask.__doc__ = original.__doc__
-    return ask
-
-
-def _note_question(watch: Watch, name: str, path: Any, frame: FrameType) -> None:
-    if str(path).startswith(OF_THE_KERNEL) or reads_metadata(frame, str(path)):
-        return
-    aspects = {"access": Aspect.MODE, "readlink": KIND}.get(name, aspects_asked(frame))
-    if aspects or not isinstance(path, int):  # what is behind the number of an open file was told when it was opened
-        watch.note_asked(path, aspects)
+            self._watch.note_unheld("it names files by a folder that is open (dir_fd)")
+        name = self._original.__name__
+        if name != "open" and not str(path).startswith(OF_THE_KERNEL):
+            aspects = {"access": Aspect.MODE, "readlink": KIND}.get(name, aspects_asked(frame))
+            if aspects or not isinstance(path, int):  # what is behind a number was told when it was opened
+                self._watch.note_asked(path, aspects)
 
 
 def _replace_everywhere(name: str, replacement: Callable[..., Any]) -> None:

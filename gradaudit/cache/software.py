@@ -6,63 +6,52 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 _OWN_FOLDER = str(Path(__file__).resolve().parents[1])
 _METADATA = (".dist-info", ".egg-info")
 _RECORD = "RECORD"
+_COMPILED = re.compile(r"\.(so|dylib)(\.\d+)*$")
 
 
-def software() -> dict[str, str]:
-    """What tells two states of the software apart."""
+def software(places: Iterable[str]) -> dict[str, str]:
+    """What tells two states of the software apart; distributions are looked for in `places`."""
     return {
         "gradaudit": _digest(_own_files()),
         "python": sys.version,
         "platform": platform.platform(),
         "processors": str(os.cpu_count()),
         "devices": " ".join(sorted(path.name for path in Path("/dev").glob("nvidia*"))),
-        "distributions": _digest(_metadata_files()),
+        "distributions": _digest(_metadata_files(places)),
     }
 
 
+def search_path() -> list[str]:
+    """`sys.path`, without what Python passes over because it is no text."""
+    path: list[Any] = sys.path
+    return [place for place in path if isinstance(place, str)]
+
+
 def is_covered(file: str) -> bool:
-    """Whether `software` speaks for a file: it is gradaudit's, or belongs to a distribution by its record."""
-    return file.startswith((f"{_OWN_FOLDER}{os.sep}", "<")) or record_of(file) is not None
-
-
-def record_of(file: str) -> str | None:
-    """The record of the distribution that has brought a file, unless the file was changed since."""
-    record = _recorded().get(file)
-    return record if record is not None and is_as_installed(record, [file]) else None
-
-
-def is_as_installed(record: str, files: Iterable[str]) -> bool:
-    """Whether files of a distribution were not changed since its record was written, which is done last."""
-    try:
-        installed = os.stat(record).st_ctime_ns
-        return all(os.stat(file).st_ctime_ns <= installed for file in files)
-    except OSError:
-        return False
+    """Whether `software` speaks for a file: it is gradaudit's, or a compiled library of a distribution or of Python."""
+    is_compiled = _COMPILED.search(file) is not None
+    return file.startswith(f"{_OWN_FOLDER}{os.sep}") or is_compiled and is_library(file)
 
 
 def is_library(file: str) -> bool:
     """Whether nobody works on this file here, as far as the folder says that it is in."""
-    return file.startswith((f"{_OWN_FOLDER}{os.sep}", "<", *_site_folders())) or is_of_python(file)
+    return file.startswith((f"{_OWN_FOLDER}{os.sep}", *_site_folders())) or is_of_python(file)
 
 
 def is_of_python(file: str) -> bool:
-    """Whether a file belongs to Python's own library."""
-    return file.startswith(_folders_of_python()) and not file.startswith(_site_folders())
-
-
-def below_site_folder(file: str) -> str | None:
-    """The path of a file below the folder of the installed distributions; None where it is in none of these."""
-    folders = [folder for folder in _site_folders() if file.startswith(folder)]
-    return file[len(max(folders, key=len)) :] if folders else None
+    """Whether a file belongs to Python's own library, or is what Python has in itself of it."""
+    return file.startswith(("<frozen ", *_folders_of_python())) and not file.startswith(_site_folders())
 
 
 def _own_files() -> Iterator[Path]:
@@ -71,12 +60,12 @@ def _own_files() -> Iterator[Path]:
             yield path
 
 
-def _metadata_files() -> Iterator[Path]:
+def _metadata_files(places: Iterable[str]) -> Iterator[Path]:
     """Of each distribution its record, which holds a hash of every file, or else all that describes it.
 
     And the files by which folders are added to those in which modules are looked for.
     """
-    for place in dict.fromkeys(sys.path):
+    for place in dict.fromkeys(places):
         folder = Path(place)
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             if name.endswith(_METADATA):
@@ -93,19 +82,6 @@ def _digest(files: Iterator[Path]) -> str:
         content = file.read_bytes() if file.is_file() else b""
         digest.update(f"{file}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
     return digest.hexdigest()
-
-
-@functools.cache
-def _recorded() -> dict[str, str]:
-    """Of each file that a distribution has brought, the record; a distribution without one answers for no file."""
-    files = {}
-    for path in _metadata_files():
-        if path.name == _RECORD:
-            folder = path.parent.parent
-            for line in path.read_text("utf-8", "surrogateescape").splitlines():
-                name = line.rsplit(",", 2)[0].strip('"')
-                files[os.path.normpath(folder / name)] = str(path)
-    return files
 
 
 @functools.cache

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradaudit.cache.looks import EVERYTHING, KIND, Aspect, Look, listing, modules_found
 from gradaudit.cache.software import is_library
 
+OF_THE_KERNEL = ("/proc/", "/sys/")
+_NO_FILES = (*OF_THE_KERNEL, "/dev/")
+_PYCACHE = f"{os.sep}__pycache__{os.sep}"
+WRITING = os.O_WRONLY | os.O_RDWR
 SAME_FOR_ALL = frozenset(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty"))
 _readlink, _realpath = os.readlink, os.path.realpath
 
@@ -40,13 +44,15 @@ class Watch:
     """What was asked of paths, beside what is there."""
     made: set[str] = field(default_factory=set)
     """Temporary files and folders of this process, which are nobody's before."""
+    taken_over: set[str] = field(default_factory=set)
+    """Paths that were written without regard to what was there: only what keeps somebody from that counts."""
     listings: dict[str, list[str] | None] = field(default_factory=dict)
+    places_of_software: frozenset[str] = frozenset()
+    """Where distributions are looked for, of which `software` tells."""
     modules: dict[str, dict[str, None]] = field(default_factory=dict)
     """The names of the modules that were looked for, by their package; those in none by ''."""
     places: dict[str, dict[str, dict[str, list[str] | None]]] = field(default_factory=dict)
     """By package the folders that were looked in for modules, and what was there for each name just before."""
-    bytecode: dict[str, str] = field(default_factory=dict)
-    """Of sources that were not read themselves, the files with what Python had made of them."""
     variables: set[str] = field(default_factory=set)
     reads_all_variables: bool = False
     reads_arguments: bool = False
@@ -66,9 +72,27 @@ class Watch:
         """A file is opened to be read."""
         self.read.update(self._looked_at(path))
 
-    def note_written(self, path: Any) -> None:
-        """A file is opened to be written, or comes to be there, or is removed or changed."""
-        self.written.update(self._looked_at(path))
+    def note_written(self, path: Any, *, anew: bool = False) -> None:
+        """A file is opened to be written, or comes to be there, or is removed or changed.
+
+        If it is written `anew`, it does not matter what was there, and what is read of it from now on is its own.
+        """
+        for name in self._looked_at(path):
+            folder = os.path.dirname(name)
+            self.note_asked(folder, Aspect.MODE)
+            if anew and name not in self.read and name not in self.asked:
+                self.taken_over.add(name)
+                self.made.update((name, _realpath(name)))
+            else:
+                self.note_asked(name)
+            self.written.add(name)
+
+    def note_made(self, path: Any) -> None:
+        """A file or folder is made under a name that nobody has chosen."""
+        name = self._absolute(path)
+        if name is not None:
+            self.note_asked(os.path.dirname(name))
+            self.made.add(name)
 
     def note_asked(self, path: Any, aspects: Aspect = KIND) -> None:
         """Somebody asks what there is at a path."""
@@ -95,6 +119,22 @@ class Watch:
                 found = self.places.setdefault(package, {}).setdefault(folder, {})
                 if name not in found:
                     found[name] = modules_found(folder, [name])
+
+    def note_opened(self, path: str, flags: Sequence[int], look: Look) -> None:
+        """The kernel tells that a path was opened, and what there was just before."""
+        name = self._kept(path)
+        if name is None or path.startswith(_NO_FILES) and not path.startswith("/dev/shm/") or _PYCACHE in path:
+            return
+        if look.kind == "folder":
+            is_sought = any(name in folders for folders in self.places.values()) or name in self.places_of_software
+            if not is_sought and not is_library(f"{name}{os.sep}"):
+                self.note_listed(name)
+            return
+        self.looks.setdefault(name, look)
+        if any(flag & WRITING for flag in flags) and name not in self.written:
+            self.note_written(name, anew=bool(flags[0] & (os.O_TRUNC | os.O_EXCL)))
+        if any(flag & WRITING != os.O_WRONLY for flag in flags) and not self._is_made(name):
+            self.read.add(name)
 
     def note_unheld(self, reason: str) -> None:
         """Something is done of which the outcome may be another one next time."""
@@ -133,11 +173,12 @@ class Watch:
         """A path as seen from here; None of what has no name, or is the same on every machine."""
         try:
             text = _readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fsdecode(path)
-            name = os.path.join(os.getcwd(), text)
-        except (OSError, TypeError, ValueError):
-            if isinstance(path, int):
-                self.note_unheld(f"it asks for the file with the number {path}")
+            name = text if os.path.isabs(text) else os.path.join(os.getcwd(), text)
+        except TypeError:  # no path: whoever is asked will say so
             return None
-        if "\0" in name or name in SAME_FOR_ALL or "://" in text:
+        except (OSError, ValueError):
+            self.note_unheld(f"it asks for {path!r}, of which nobody knows where that is")
+            return None
+        if "\0" in name or name in SAME_FOR_ALL:
             return None
         return name if ".." in name.split(os.sep) else os.path.normpath(name)  # what is above a link is not seen here

@@ -99,3 +99,5 @@ def _with_manifest(outcome: Outcome, run: Run, manifest: Callable[[], Manifest] 
         return replace(outcome, manifest=manifest())
     except Unheld as reason:
         return replace(outcome, messages=(f"{run.prefix}Not cached: {reason}.",))
+    except Exception as error:  # noqa: BLE001  # the audit is whole without it
+        return replace(outcome, messages=(f"{run.prefix}Not cached. {explained(error)}", *tracebacks(error)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradaudit.cli.asked import Run, places_of_modules, require_subjects
 from gradaudit.cli.attempts import Outcome, attempt
-from gradaudit.cli.kept import Kept
+from gradaudit.cli.kept import Kept, places_of_software
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, refuse, show_traceback
 from gradaudit.cli.terminal import Terminal, end_process, say, terminal_at_work
 from gradaudit.garbage import garbage_left_alone, remove_garbage
@@ -99,7 +99,8 @@ def _kept_outcomes(
     if rest:
         from gradaudit.cli.workers import attempt_in_processes
 
-        made = attempt_in_processes(rest, min(jobs, len(rest)), terminal, tell_and_keep, watched=True, **options)
+        places = [places_of_software(run) for run in rest]
+        made = attempt_in_processes(rest, min(jobs, len(rest)), terminal, tell_and_keep, places=places, **options)
         outcomes.update(zip((run.name for run in rest), made, strict=True))
     return [outcomes[run.name] for run in runs]
 

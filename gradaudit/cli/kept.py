@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,15 @@ from gradaudit.cli.terminal import say
 from gradaudit.errors import OutputError
 
 
+def places_of_software(run: Run) -> list[str]:
+    """Where a run looks for distributions: where Python does, and where its subject may lie."""
+    from gradaudit.cache.software import search_path
+
+    target = run.reference.rpartition(":")[0]
+    folders = (Path.cwd(), run.folder.resolve(), (run.folder / target).resolve().parent)
+    return list(dict.fromkeys([*search_path(), *map(str, folders)]))
+
+
 class Kept:
     """A folder of answers, for audits that are made with the same options."""
 
@@ -22,18 +30,13 @@ class Kept:
         self._folder = folder
         self._options = options
 
-    @cached_property
-    def _software(self) -> dict[str, str]:
-        from gradaudit.cache.software import software
-
-        return software()
-
     def outcome(self, run: Run) -> Outcome | None:
         """What came of the same audit before, if it would be made from the same now."""
         from gradaudit.cache.entries import read_answer
+        from gradaudit.cache.software import software
 
         began = time.perf_counter()
-        answer = read_answer(self._file(run), self._software)
+        answer = read_answer(self._file(run), software(places_of_software(run)))
         if answer is None or not isinstance(answer.content, Outcome) or answer.content.audit is None:
             return None
         audit = answer.content.audit
@@ -50,9 +53,6 @@ class Kept:
         from gradaudit.cache.entries import write_answer
 
         if outcome.manifest is None:
-            return
-        if outcome.manifest.software != self._software:
-            say(f"{run.prefix}Not cached: the software was changed meanwhile.")
             return
         try:
             write_answer(self._file(run), replace(outcome, manifest=None), outcome.manifest)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import signal
 
+from gradaudit.cache.syscalls import install_filter
 from gradaudit.cache.watching import watch
 from gradaudit.garbage import garbage_left_alone
 
+install_filter()
 watch()  # from here on, for an audit that is to be kept is made from this, too
 
 interrupted = signal.signal(signal.SIGINT, signal.SIG_DFL)  # the terminal interrupts all, and the command says so

@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from gradaudit.cache.manifest import Manifest, manifest_of
+from gradaudit.cache.manifest import Manifest, Unheld, manifest_of
 from gradaudit.cache.process import watch_arguments
+from gradaudit.cache.syscalls import ADDRESS, Opens, Supervisor
 from gradaudit.cache.watching import stop_watching, watch
 from gradaudit.cli.asked import Run
 from gradaudit.cli.attempts import Outcome, attempt
@@ -42,15 +43,15 @@ def attempt_in_processes(
     terminal: Terminal,
     tell: Callable[[Run, Outcome], None],
     *,
-    watched: bool = False,
+    places: Sequence[Sequence[str]] | None = None,
     **options: Any,
 ) -> list[Outcome]:
     """Make audits, `jobs` at a time; of one whose process dies, the outcome says so.
 
-    `tell` gets each outcome, in the order of the runs, as soon as those before it are known. If the audits are
-    `watched`, their outcomes hold what they were made from.
+    `tell` gets each outcome, in the order of the runs, as soon as those before it are known. If for each run the places
+    are given in which software is looked for, the outcomes hold what they were made from.
     """
-    context = _context()
+    context = _context(watched=places is not None)
     waiting = list(runs)
     working: list[_Worker] = []
     outcomes: dict[str, Outcome] = {}
@@ -59,7 +60,9 @@ def attempt_in_processes(
     try:
         while len(outcomes) < len(runs):
             while waiting and len(working) < jobs:
-                working.append(_Worker.started(context, waiting.pop(0), watched, options))
+                run = waiting.pop(0)
+                of_software = None if places is None else places[runs.index(run)]
+                working.append(_Worker.started(context, run, of_software, options))
             terminal.show_all({worker.run.name: worker.phase for worker in working})
             wait([awaited for worker in working for awaited in (worker.pipe, worker.process.sentinel)])
             outcomes.update((worker.run.name, outcome) for worker in working if (outcome := worker.outcome()))
@@ -73,32 +76,41 @@ def attempt_in_processes(
     return [outcomes[run.name] for run in runs]
 
 
-def _context() -> Any:
+def _context(*, watched: bool) -> Any:
     """How processes are begun: forked from a server on Linux; elsewhere libraries of the system forbid forking."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_PRELOADED])
-    with _without_working_folder():
+    server: Any = forkserver._forkserver  # whose methods the module's functions are
+    with contextlib.ExitStack() as stack:
+        if watched and not any(each.supervises(server._forkserver_pid) for each in _supervisors):
+            server._stop()  # an earlier command of this process has started it
+            _supervisors[:] = [Supervisor()]
+            stack.enter_context(_variable(ADDRESS, _supervisors[0].address))
+        # A working folder with, say, a `queue.py` would be searched for Python's own, which is imported before
+        # TensorFlow; an audit in this process keeps that from happening.
+        stack.enter_context(_variable(_NO_WORKING_FOLDER, "1"))
         forkserver.ensure_running()
     return context
 
 
-@contextlib.contextmanager
-def _without_working_folder() -> Iterator[None]:
-    """Let a process that is started inside import nothing from the working folder, say a `queue.py` for Python's own.
+_supervisors: list[Supervisor] = []
+"""That of the server, if it has one."""
 
-    It would be imported before TensorFlow, which an audit in this process keeps from happening.
-    """
-    before = os.environ.get(_NO_WORKING_FOLDER)
-    os.environ[_NO_WORKING_FOLDER] = "1"
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for processes that are started inside."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ[_NO_WORKING_FOLDER]
+            del os.environ[name]
         else:
-            os.environ[_NO_WORKING_FOLDER] = before
+            os.environ[name] = before
 
 
 @dataclass
@@ -111,14 +123,19 @@ class _Worker:
     phase: str = "import"
 
     @staticmethod
-    def started(context: Any, run: Run, watched: bool, options: Mapping[str, Any]) -> _Worker:
+    def started(
+        context: Any,
+        run: Run,
+        places: Sequence[str] | None,
+        options: Mapping[str, Any],
+    ) -> _Worker:
         """Let a process begin.
 
         Raises:
             TraceError: the server that it is to be forked from has ended.
         """
-        here, there = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(run, options, watched, _Command.here(), there))
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(run, options, places, _Command.here(), there))
         try:
             process.start()
         except (EOFError, OSError) as error:
@@ -138,11 +155,17 @@ class _Worker:
                 received = self.pipe.recv()
                 if isinstance(received, Outcome):
                     return received
-                self.phase = received
+                if isinstance(received, _OpensWanted):
+                    self.pipe.send(self._opens())
+                else:
+                    self.phase = received
         except (EOFError, OSError):  # it has closed the pipe, within a message perhaps
             self.process.join()
             has_ended = True
         return Outcome(None, (self.run.prefix + self._end_told(),)) if has_ended else None
+
+    def _opens(self) -> list[Opens]:
+        return [opens for supervisor in _supervisors for opens in supervisor.opens(self.process.pid or 0)]
 
     def _end_told(self) -> str:
         code = self.process.exitcode or 0
@@ -168,7 +191,13 @@ class _Command:
         return _Command(dict(os.environ), list(sys.orig_argv))
 
 
-def _work(run: Run, options: Mapping[str, Any], watched: bool, command: _Command, pipe: Connection) -> None:
+class _OpensWanted:
+    """A process asks what the kernel has told of it."""
+
+
+def _work(
+    run: Run, options: Mapping[str, Any], places: Sequence[str] | None, command: _Command, pipe: Connection
+) -> None:
     """What a process does: make one audit, send what came of it, and end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the terminal interrupts all; one of them says so
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -177,17 +206,18 @@ def _work(run: Run, options: Mapping[str, Any], watched: bool, command: _Command
     os.environ.update(command.environment)  # a server may be older than this command
     sys.orig_argv = list(command.arguments)
     with standard_output_kept_clean(), garbage_left_alone():
-        pipe.send(attempt(run, pipe.send, partial(_watching, command.environment) if watched else None, **options))
+        watching = None if places is None else partial(_watching, command.environment, places, pipe)
+        pipe.send(attempt(run, pipe.send, watching, **options))
         atexit._run_exitfuncs()
         end_process(0)  # no thread of the audited code is waited for
 
 
-def _watching(environment: Mapping[str, str]) -> Callable[[], Manifest]:
+def _watching(environment: Mapping[str, str], places: Sequence[str], pipe: Connection) -> Callable[[], Manifest]:
     """Watch all that is read from here on, as the server has until here; returns what tells of it."""
     watching = watch()
     watching.is_on = True
+    watching.places_of_software = frozenset(map(os.path.abspath, places))
     watch_arguments(watching, sys.argv, sys.orig_argv)
-    places = list(sys.path)
     for module in list(watching.modules[""]):
         watching.note(watching.note_sought, module, places)  # which the server, in another folder, did not look in
     from gradaudit.tracing.file_reads import tell_file_reads
@@ -197,7 +227,15 @@ def _watching(environment: Mapping[str, str]) -> Callable[[], Manifest]:
         tell_file_reads(Patches(), watching)  # for good: the process is this audit's alone
     except TraceError as error:
         watching.note_unheld(str(error))
-    return partial(manifest_of, watching, environment, places)
+
+    def manifest() -> Manifest:
+        pipe.send(_OpensWanted())
+        opens = pipe.recv()
+        if not opens:
+            raise Unheld("this system does not tell which files a process opens (by user notification of seccomp)")
+        return manifest_of(watching, opens, environment, places)
+
+    return manifest
 
 
 def _end_with_parent() -> None:

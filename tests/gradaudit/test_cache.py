@@ -11,10 +11,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from gradaudit.cache import software
 from gradaudit.cli import main
@@ -24,6 +27,7 @@ from tests.gradaudit.conftest import SCENARIOS, TOY, Command
 
 READER = '''"""A subject that reads whatever can be read."""
 
+import ctypes
 import importlib.util
 import os
 import sys
@@ -33,6 +37,7 @@ from pathlib import Path
 
 import h5py
 import tensorflow as tf
+from tokenizers import Tokenizer
 
 import helper
 import toy
@@ -48,8 +53,10 @@ found = importlib.util.find_spec("found")
 def subject(config):
     assert Path("data/words.txt").read_text() and tf.io.gfile.GFile("data/gfile.txt").read()
     with h5py.File("data/numbers.h5") as file:
-        assert len(file["numbers"])
+        assert len(file["numbers"]) and len(file["elsewhere"])
     assert len(list(Path("data").iterdir())) and os.path.getsize("data/size.bin")
+    assert tf.io.read_file("data/op.txt") and Tokenizer.from_file("data/tokenizer.json")
+    assert ctypes.CDLL(None).fopen(b"data/c.txt", b"r") and not ctypes.CDLL(None).fopen(b"data/no.txt", b"r")
     assert not Path("missing.txt").exists() and not tf.io.gfile.exists("missing-too.txt")
     try:
         open("never.txt")
@@ -86,6 +93,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "data/words.txt": "one two",
         "data/gfile.txt": "three",
         "data/size.bin": "four",
+        "data/op.txt": "seven",
+        "data/c.txt": "eight",
         "data/old.bin": "",
         "data/mode.bin": "",
         "data/any.bin": "",
@@ -102,8 +111,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / name).write_text(text, "utf-8")
     (folder / "linked").symlink_to("deep/folder")
     (folder / "link.txt").symlink_to("data/words.txt")
-    with h5py.File(folder / "data" / "numbers.h5", "w") as file:
-        file["numbers"] = [1.0, 2.0]
+    with h5py.File(folder / "linked.h5", "w") as linked, h5py.File(folder / "data" / "numbers.h5", "w") as file:
+        linked["numbers"] = file["numbers"] = [1.0, 2.0]
+        file["elsewhere"] = h5py.ExternalLink("../linked.h5", "numbers")
+    Tokenizer(WordLevel({"one": 0}, unk_token="one")).save(str(folder / "data" / "tokenizer.json"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "path", [str(folder / "elsewhere"), *sys.path])
@@ -249,6 +260,11 @@ def variable(name: str, value: str | None) -> Iterator[None]:
         lambda: edited_unseen("data/words.txt"),
         lambda: edited_unseen("data/gfile.txt"),
         lambda: written("data/numbers.h5", "no longer"),
+        lambda: edited_unseen("data/op.txt"),
+        lambda: edited_unseen("data/c.txt"),
+        lambda: written("data/no.txt", "there by now"),
+        lambda: edited_unseen("data/tokenizer.json"),
+        lambda: written("linked.h5", "no longer"),
         lambda: written("data/size.bin", "longer than before"),
         lambda: aged("data/old.bin"),
         lambda: locked("data/mode.bin"),
@@ -328,11 +344,11 @@ def test_another_request_has_another_answer(project: Path, monkeypatch: pytest.M
 def test_another_gradaudit_has_other_answers(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = shutil.copytree(software._OWN_FOLDER, tmp_path / "gradaudit", ignore=shutil.ignore_patterns("*.pyc"))
     monkeypatch.setattr(software, "_OWN_FOLDER", str(own))
-    states = [software.software()["gradaudit"] for _ in range(2)]
+    states = [software.software([])["gradaudit"] for _ in range(2)]
     (own / "errors.py").write_text("# edited\n", "utf-8")
-    states.append(software.software()["gradaudit"])
+    states.append(software.software([])["gradaudit"])
     (own / "graph" / "one_more.py").touch()
-    states.append(software.software()["gradaudit"])
+    states.append(software.software([])["gradaudit"])
 
     assert states[0] == states[1]
     assert len(set(states)) == 3
@@ -365,13 +381,21 @@ def test_no_value_of_the_environment_is_kept(project: Path) -> None:
     assert b"READ_BY_THE_SUBJECT" in entry.read_bytes()
 
 
-EXAMINER = '''"""Subjects that ask for all that the system knows of a file."""
+EXAMINER = '''"""Subjects that ask, each in one way."""
 
+import concurrent.futures
 import filecmp
+import importlib.metadata
+import importlib.util
+import json
 import os
+import shutil
+from contextlib import suppress
+from importlib.machinery import PathFinder
 from pathlib import Path
 from posix import stat
 
+import numpy as np
 import tensorflow as tf
 import toy
 
@@ -385,15 +409,47 @@ def subject(config):
             assert stat(name)
         case "number":
             with open(name) as file:
-                assert os.fstat(file.fileno())
+                assert os.fstat(fd=file.fileno())
         case "entry":
             assert [each.stat() for each in os.scandir("folder")]
         case "tensorflow":
             assert tf.io.gfile.stat(name)
-        case "package":
-            import installed
         case "comparison":
             assert filecmp.cmp(name, "toy.py") is False
+        case "copy":
+            shutil.copy(name, "copied")
+        case "helper":
+            import pathlib_helper
+
+            assert pathlib_helper.looked_at(name)
+        case "package":
+            import installed
+        case "bytecode":
+            import compiled
+        case "distribution":
+            with suppress(importlib.metadata.PackageNotFoundError):
+                importlib.metadata.version("fancy")
+        case "finder":
+            assert PathFinder.find_spec("plugin", ["folder"]) is None
+        case "variables":
+            assert not [name for name in os.environ if name.startswith("SUBJECT_")]
+        case "thread":
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                assert pool.submit(dict, os.environ).result()
+        case "output":
+            Path("out/log.txt").write_text("written, never read")
+        case "working folder":
+            os.chdir("current")
+    return toy.subject({})
+
+
+def writing():
+    np.savez("numbers.npz", [1.0])
+    with open("settings.json", "w") as file:
+        json.dump({"units": 8}, file)
+    with open("settings.json") as file:
+        assert json.load(file)
+    shutil.copytree("folder", "copied", dirs_exist_ok=True)
     return toy.subject({})
 '''
 
@@ -404,27 +460,66 @@ def scenarios(subject: str, key: str, names: Iterable[str]) -> str:
     return f'{key} = ""\n[gradaudit]\nsubject = "{subject}"\n{tables}'
 
 
-def test_who_may_see_all_that_the_system_knows_of_a_file_sees_each_change(
+def test_whoever_asks_sees_each_change_of_what_he_asks_for(
     toy: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("path", "function", "number", "entry", "tensorflow", "comparison", "package")
+    changes: dict[str, Callable[[], object]] = {
+        **{name: (toy / name).chmod for name in ("path", "function", "number", "tensorflow", "comparison", "copy")},
+        "helper": (toy / "helper").chmod,
+        "entry": (toy / "folder" / "entry").chmod,
+        "package": lambda: (toy / "packages" / "installed.py").write_text("VALUE = 2\n", "utf-8"),
+        "bytecode": lambda: compiled_from_another(toy / "compiled.py"),
+        "distribution": lambda: (toy / "fancy.egg-info").mkdir(),
+        "finder": lambda: (toy / "folder" / "plugin.py").touch(),
+        "variables": lambda: monkeypatch.setenv("SUBJECT_HEADS", "left"),
+        "thread": lambda: monkeypatch.setenv("SUBJECT_HEADS", "left"),
+        "output": lambda: shutil.rmtree(toy / "out"),
+        "working folder": lambda: (toy / "current").unlink(),
+    }
+    changes = {name: partial(change, 0o604) if is_chmod(change) else change for name, change in changes.items()}
     monkeypatch.setattr(sys, "path", [str(toy / "packages"), *sys.path])
     (toy / "examiner.py").write_text(EXAMINER, "utf-8")
-    (toy / "gradaudit.toml").write_text(scenarios("examiner.py:subject", "asks", names), "utf-8")
-    (toy / "folder").mkdir()
-    files = {name: toy / name for name in names}
-    files |= {"entry": toy / "folder" / "entry", "package": toy / "packages" / "installed.py"}
-    record = toy / "packages" / "installed-1.0.dist-info" / "RECORD"
-    record.parent.mkdir(parents=True)
-    for file in files.values():
-        file.write_text("VALUE = 1\n", "utf-8")
-    record.write_text("installed.py,sha256=abc,10\n", "utf-8")
+    (toy / "pathlib_helper.py").write_text("import os\n\n\ndef looked_at(name):\n    return os.stat(name)\n", "utf-8")
+    (toy / "gradaudit.toml").write_text(scenarios("examiner.py:subject", "asks", changes), "utf-8")
+    for folder in ("folder", "out", "packages/installed-1.0.dist-info"):
+        (toy / folder).mkdir(parents=True)
+    for name in ("path", "function", "number", "tensorflow", "comparison", "copy", "copied", "helper", "folder/entry"):
+        (toy / name).touch()
+    for name in ("packages/installed.py", "compiled.py"):
+        (toy / name).write_text("VALUE = 1\n", "utf-8")
+    (toy / "packages" / "installed-1.0.dist-info" / "RECORD").write_text("installed.py,sha256=abc,10\n", "utf-8")
+    (toy / "current").symlink_to("folder")
+    py_compile.compile(str(toy / "compiled.py"))
     command("trace", "--cache", "kept", "--jobs", "2")
 
-    assert {name: is_answered(scenario=name) for name in names} == dict.fromkeys(names, True)
-    for file in files.values():
-        file.chmod(0o604)
-    assert {name: is_answered(scenario=name) for name in names} == dict.fromkeys(names, False)
+    assert {name: is_answered(scenario=name) for name in changes} == dict.fromkeys(changes, True)
+    for name, change in changes.items():
+        change()
+        assert not is_answered(scenario=name), name
+
+
+def is_chmod(change: Callable[..., object]) -> bool:
+    return getattr(change, "__name__", "") == "chmod"
+
+
+def compiled_from_another(source: Path) -> None:
+    """Let Python keep for a source what it makes of another one of the same size and time."""
+    with edited_unseen(str(source), "VALUE = 2\n"):
+        times = source.stat()
+        py_compile.compile(str(source))
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_what_is_written_anew_each_time_is_no_reason_to_ask_again(toy: Path, command: Command) -> None:
+    (toy / "examiner.py").write_text(EXAMINER, "utf-8")
+    (toy / "folder").mkdir()
+    (toy / "copied").mkdir()
+    for name in ("folder/entry", "copied/entry"):
+        (toy / name).touch()
+    for seconds in (["trace"], ["cache"], ["cache"]):
+        ended = command("trace", "examiner.py:writing", "--cache", "kept", "--format", "json")
+        (audit,) = json.loads(ended.output)["audits"]
+        assert seconds[0] in audit["seconds"], ended.messages
 
 
 # ------------------------------------------------------------------------------------------------------ what is told
@@ -497,17 +592,14 @@ def test_a_script_cannot_be_answered_for(toy: Path, command: Command) -> None:
 
 UNHELD = '''"""Subjects that read what cannot be held fast."""
 
-import ctypes
 import logging
 import os
 import shutil
 import socket
 import subprocess
 from contextlib import suppress
-from multiprocessing import Pool
 from pathlib import Path
 
-import h5py
 import tensorflow as tf
 import toy
 
@@ -524,27 +616,15 @@ def subject(config):
             Path("toy.py").open("a").close()
         case "how much it had written":
             with Path("log.txt").open("a") as log:
-                log.tell()
+                log.write(str(log.tell()))
         case "a file that it moves":
             Path("counter.txt").replace("moved.txt")
         case "the kernel":
             Path("/proc/meminfo").read_text()
-        case "by an op":
-            tf.io.read_file("toy.py")
-        case "by a library":
-            with suppress(tf.errors.NotFoundError):
-                tf.load_op_library("library.so")
-        case "in compiled code":
-            import tokenizers
-        case "by the C library":
-            ctypes.CDLL(None).getpid()
         case "through a folder":
             folder = os.open(".", os.O_RDONLY)
             with open("toy.py", opener=lambda name, flags: os.open(name, flags, dir_fd=folder)):
                 pass
-        case "other files":
-            with h5py.File("linking.h5") as file:
-                file["elsewhere"]
         case "what it removes":
             shutil.rmtree("removed")
         case "older code":
@@ -567,9 +647,6 @@ def test_what_cannot_be_held_fast_is_made_anew_each_time_and_the_reason_told(toy
     (toy / "removed").mkdir()
     for name in ("log.txt", "counter.txt", "late.py", "messages.txt"):
         (toy / name).touch()
-    with h5py.File(toy / "linked.h5", "w") as linked, h5py.File(toy / "linking.h5", "w") as linking:
-        linked["numbers"] = [1.0, 2.0]
-        linking["elsewhere"] = h5py.ExternalLink("linked.h5", "numbers")
     (toy / "outdated.py").write_text("VALUE = 1\n", "utf-8")
     bytecode = py_compile.compile(str(toy / "outdated.py"))
     with edited_unseen(str(toy / "outdated.py"), "VALUE = 2\n"):
@@ -580,14 +657,9 @@ def test_what_cannot_be_held_fast_is_made_anew_each_time_and_the_reason_told(toy
             "how much it had written": f"it both looks at and changes {toy / 'log.txt'}",
             "a file that it moves": f"it both reads and writes {toy / 'counter.txt'}",
             "the kernel": "it reads /proc/meminfo, which changes by itself",
-            "by an op": "TensorFlow reads files by itself, with ReadFile",
-            "by a library": "TensorFlow loads the library library.so",
-            "in compiled code": "it imports tokenizers.tokenizers, a compiled module that may read files unseen",
-            "by the C library": "it calls compiled functions by ctypes",
             "through a folder": "it names files by a folder that is open (dir_fd)",
-            "other files": "HDF5 reads other files for linking.h5",
             "what it removes": "it removes removed",
-            "older code": f"Python has run {bytecode}, which it had made from another {toy / 'outdated.py'}: remove it",
+            "older code": f"Python keeps {bytecode}, which it had made from another {toy / 'outdated.py'}: remove it",
             "what comes meanwhile": f"in {toy} the module late was changed meanwhile",
         }
         (toy / "gradaudit.toml").write_text(scenarios("unheld.py:subject", "reads", (*reads, "an error")), "utf-8")

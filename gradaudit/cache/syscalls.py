@@ -1,0 +1,248 @@
+"""What processes open, as the kernel tells it, of Python and of compiled libraries alike (seccomp's user notification).
+
+A process that has `installed` the filter, and all that come from it, stand still at each such call until a `Supervisor`
+in a process above them has noted it. See seccomp(2) and seccomp_unotify(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import select
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from gradaudit.cache.looks import Look
+from gradaudit.cache.software import is_covered, is_library
+
+ADDRESS = "GRADAUDIT_SUPERVISOR"
+"""The variable of the environment that says where a supervisor waits for the process that it is to supervise."""
+
+_CALLS = {
+    "x86_64": {
+        2: "open",
+        85: "creat",
+        257: "openat",
+        437: "openat2",
+        59: "execve",
+        322: "execveat",
+        42: "connect",
+        425: "io_uring_setup",
+        133: "mknod",
+        259: "mknodat",
+    },
+    "aarch64": {
+        56: "openat",
+        437: "openat2",
+        221: "execve",
+        281: "execveat",
+        203: "connect",
+        425: "io_uring_setup",
+        33: "mknodat",
+    },
+}
+"""By machine the numbers of the calls that are noted."""
+_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_UNHELD = {
+    "execve": "it runs another program",
+    "execveat": "it runs another program",
+    "io_uring_setup": "it reads files by io_uring",
+    "mknod": "it makes a special file",
+    "mknodat": "it makes a special file",
+}
+_NO_NEW_PRIVILEGES, _SET_FILTER, _NEW_LISTENER = 38, 1, 8
+_LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_NOTIFICATION = struct.Struct("=QIIiIQ6Q")
+"""Its id, the thread, flags, the call, the architecture, where it stands, its arguments."""
+_ANSWER = struct.Struct("=QqiI")
+_CONTINUE = 1
+_HERE = -100
+"""What stands for a folder that is the working one."""
+_OF_MODULES = (".py", ".pyc")
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+@dataclass
+class Opens:
+    """What a process and those that it began have opened. Paths are absolute."""
+
+    looks: dict[str, Look] = field(default_factory=dict)
+    """What there was at each path, just before it was opened first."""
+    flags: dict[str, list[int]] = field(default_factory=dict)
+    """With which flags it was opened, in order, each once."""
+    unheld: dict[str, None] = field(default_factory=dict)
+    """What they did of which the outcome may be another one next time."""
+
+    def note(self, path: str, flags: int) -> None:
+        """A file or folder is about to be opened."""
+        if is_covered(path) or is_library(path) and path.endswith(_OF_MODULES):
+            return  # which modules are loaded the process knows itself
+        if path not in self.looks:
+            self.looks[path] = Look.at(path)
+        known = self.flags.setdefault(path, [])
+        if flags not in known:
+            known.append(flags)
+
+
+def install_filter() -> None:
+    """Let each call of this process, which has one thread yet, go by the supervisor that waits at `ADDRESS`, if any.
+
+    The machine or the kernel may not be able to, or forbid it: then nobody is supervised.
+    """
+    machine = platform.machine()
+    address = os.environ.get(ADDRESS)
+    if machine in _CALLS and address is not None:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(f"\0{address}")
+            listener = _listener(machine)
+            socket.send_fds(connection, [b"."], [listener])
+            os.close(listener)
+
+
+def _listener(machine: str) -> int:
+    library = ctypes.CDLL(None, use_errno=True)
+    program = b"".join(_program(machine))
+    text = ctypes.create_string_buffer(program, len(program))
+    filter_program = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(text))
+    arguments = (_SECCOMP[machine], _SET_FILTER, _NEW_LISTENER, filter_program)
+    if library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0:
+        listener = library.syscall(*arguments)
+        if listener >= 0:
+            return int(listener)
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _program(machine: str) -> Iterator[bytes]:
+    """The instructions of the filter: are the machine and the call one of ours?"""
+    numbers = list(_CALLS[machine])
+    yield struct.pack("HBBI", _LOAD, 0, 0, 4)
+    yield struct.pack("HBBI", _IF_EQUAL, 0, len(numbers) + 1, _ARCHITECTURE[machine])
+    yield struct.pack("HBBI", _LOAD, 0, 0, 0)
+    for position, number in enumerate(numbers):
+        yield struct.pack("HBBI", _IF_EQUAL, len(numbers) - position, 0, number)
+    yield struct.pack("HBBI", _RETURN, 0, 0, _ALLOW)
+    yield struct.pack("HBBI", _RETURN, 0, 0, _NOTIFY)
+
+
+class Supervisor:
+    """Notes what the process opens that connects to it, and all that come from that."""
+
+    def __init__(self) -> None:
+        self.address = f"gradaudit-{os.getpid()}-{id(self)}"
+        self._calls = _CALLS.get(platform.machine(), {})
+        self._server: int | None = None
+        self._opens: dict[int, Opens] = {}
+        self._owners: dict[int, int] = {}
+        """Of threads, the process below the server that they belong to, or the server itself."""
+        self._memories: dict[int, int] = {}
+        self._waiting = socket.socket(socket.AF_UNIX)
+        self._waiting.bind(f"\0{self.address}")
+        self._waiting.listen(1)
+        threading.Thread(target=self._supervise, daemon=True).start()
+
+    def supervises(self, process: int | None) -> bool:
+        """Whether this is the process that has connected to it."""
+        return self._server is not None and process == self._server
+
+    def opens(self, process: int) -> list[Opens]:
+        """What the server has opened, and a process that was forked from it; empty where nobody is supervised."""
+        if self._server is None:
+            return []
+        return [self._opens.setdefault(each, Opens()) for each in (self._server, process)]
+
+    def _supervise(self) -> None:
+        with self._waiting, suppress(OSError):
+            connection, _ = self._waiting.accept()
+            with connection:
+                process, _, _ = struct.unpack(
+                    "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+                )
+                _, (listener,), _, _ = socket.recv_fds(connection, 1, 1)
+            self._server = process
+            self._listen(listener)
+
+    def _listen(self, listener: int) -> None:
+        ready = select.poll()
+        ready.register(listener, select.POLLIN)
+        while True:
+            buffer = bytearray(_NOTIFICATION.size)
+            try:
+                fcntl.ioctl(listener, _RECEIVE, buffer)
+            except OSError as error:
+                is_over = any(event & select.POLLHUP for _, event in ready.poll(0))
+                if is_over or error.errno not in (errno.ENOENT, errno.EINTR):
+                    return
+                continue  # the process has gone, or was interrupted meanwhile
+            call, thread, _, number, _, _, *arguments = _NOTIFICATION.unpack(buffer)
+            self._note(thread, self._calls[number], arguments)
+            with suppress(OSError):
+                fcntl.ioctl(listener, _SEND, _ANSWER.pack(call, 0, 0, _CONTINUE))
+
+    def _note(self, thread: int, call: str, arguments: list[int]) -> None:
+        opens = self._opens.setdefault(self._owner(thread), Opens())
+        try:
+            if call in _UNHELD:
+                opens.unheld.setdefault(_UNHELD[call])
+            elif call == "connect":
+                family = int.from_bytes(self._memory(thread, arguments[1], 2), "little")
+                if family in _INTERNET:
+                    opens.unheld.setdefault("it uses the network")
+            else:
+                opens.note(*self._opened(thread, call, arguments))
+        except OSError as error:
+            opens.unheld.setdefault(f"the kernel does not tell what it opens ({error.strerror})")
+
+    def _opened(self, thread: int, call: str, arguments: list[int]) -> tuple[str, int]:
+        """The path, and the flags."""
+        folder, address, flags = _HERE, arguments[0], arguments[1]
+        if call == "creat":
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        elif call in ("openat", "openat2"):
+            folder, address, flags = ctypes.c_int(arguments[0]).value, arguments[1], arguments[2]
+        if call == "openat2":
+            flags = int.from_bytes(self._memory(thread, flags, 8), "little")
+        path = os.fsdecode(self._text(thread, address))
+        if not os.path.isabs(path):
+            path = os.path.join(os.readlink(f"/proc/{thread}/{'cwd' if folder == _HERE else f'fd/{folder}'}"), path)
+        return path if ".." in path.split(os.sep) else os.path.normpath(path), flags & 0xFFFFFFFF
+
+    def _text(self, thread: int, address: int) -> bytes:
+        text = b""
+        while b"\0" not in text:  # no page is read that the text does not reach into
+            text += self._memory(thread, address + len(text), 4096 - (address + len(text)) % 4096)
+        return text.partition(b"\0")[0]
+
+    def _memory(self, thread: int, address: int, length: int) -> bytes:
+        for _ in range(2):
+            if thread not in self._memories:
+                self._memories[thread] = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            with suppress(OSError):
+                content = os.pread(self._memories[thread], length, address)
+                if content:
+                    return content
+            os.close(self._memories.pop(thread))  # another process, with a number that was used before
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+
+    def _owner(self, thread: int) -> int:
+        if thread not in self._owners:
+            facts = dict(line.split(":\t", 1) for line in _lines(f"/proc/{thread}/status") if ":\t" in line)
+            process, parent = int(facts.get("Tgid", thread)), int(facts.get("PPid", 0))
+            is_own = process == self._server or parent in (self._server, 0)
+            self._owners[thread] = process if is_own else self._owner(parent)
+        return self._owners[thread]
+
+
+def _lines(file: str) -> list[str]:
+    with suppress(OSError), open(file, encoding="utf-8", errors="replace") as lines:
+        return lines.read().splitlines()
+    return []
