@@ -259,9 +259,7 @@ def _errors_of(script: Path | str) -> Iterator[None]:
         line = raising_line(error)
         where = "" if line is None else f" at {line}"
         raise SubjectError(f"{before}, with exit status {_status(error)}{where}.") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
+    except Exception as error:
         raise SubjectError("\n".join([f"{before}: {said(error)}", *_way(error)])) from error
 
 
@@ -280,7 +278,7 @@ def _status(error: SystemExit) -> str:
     return f"1 and the message {str(error.code)!r}"
 
 
-def _way(error: BaseException) -> list[str]:
+def _way(error: Exception) -> list[str]:
     """The last of the user's own lines that an error came through, as Python shows them."""
     own = [entry for entry in traceback.extract_tb(error.__traceback__) if is_users(entry.filename)]
     shown = traceback.format_list(own[-_LINES_SHOWN:])

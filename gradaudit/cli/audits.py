@@ -15,6 +15,7 @@ from gradaudit.cli.attempts import Outcome, attempt
 from gradaudit.cli.kept import Kept, places_of_software
 from gradaudit.cli.mishaps import COULD_NOT_AUDIT, explained, refuse, show_traceback
 from gradaudit.cli.terminal import Terminal, end_process, say, terminal_at_work
+from gradaudit.errors import SubjectError
 from gradaudit.garbage import garbage_left_alone, remove_garbage
 from gradaudit.gate.policy import exit_status, failures
 from gradaudit.graph.verdicts import STATUSES, Finding
@@ -120,6 +121,7 @@ def _audit_script(
 ) -> int:
     """Run a script up to its first step; the process ends there, and returns only where there is none."""
     from gradaudit.environment import versions
+    from gradaudit.user_code import said
 
     folder = Path.cwd()
 
@@ -141,16 +143,21 @@ def _audit_script(
     with garbage_left_alone():
         from gradaudit.running import run_script
 
-    run_script(
-        script,
-        run.plan.arguments,
-        conclude,
-        places=places_of_modules(run.folder),
-        participation_scopes=run.plan.participation_scopes,
-        verify=verify,
-        contracts=run.plan.contracts,
-        progress=lambda phase: terminal.show(run.name, phase),
-    )
+    try:
+        run_script(
+            script,
+            run.plan.arguments,
+            conclude,
+            places=places_of_modules(run.folder),
+            participation_scopes=run.plan.participation_scopes,
+            verify=verify,
+            contracts=run.plan.contracts,
+            progress=lambda phase: terminal.show(run.name, phase),
+        )
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # by which a library ends a run, past whoever catches errors
+        raise SubjectError(f"{script} ends before its first train step: {said(error)}") from error
     return COULD_NOT_AUDIT
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
+import atexit
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -15,17 +15,33 @@ from gradaudit.cli.diff import diff
 from gradaudit.cli.graph import graph
 from gradaudit.cli.init import init
 from gradaudit.cli.manual import explain, list_rules
-from gradaudit.cli.mishaps import explained, explained_usage, help_unless_command, refuse, show_traceback
-from gradaudit.cli.terminal import print_text
+from gradaudit.cli.mishaps import (
+    COULD_NOT_AUDIT,
+    explained,
+    explained_usage,
+    help_unless_command,
+    refuse,
+    show_traceback,
+)
+from gradaudit.cli.terminal import end_process, print_text
 from gradaudit.cli.trace import run, trace
+from gradaudit.exits import decide, exits_raised
 
 
-def run_program() -> None:
-    """Run the command that this process was started for, and end with its status."""
-    try:
-        main(prog_name="gradaudit")
-    finally:
-        gc.freeze()  # Python ends by a search for garbage, which takes most of a second with TensorFlow in memory
+def run_program() -> NoReturn:
+    """Run the command that this process was started for, and end with its status, whatever audited code has left.
+
+    No thread of it is waited for, and there is none of the searches for garbage by which Python ends.
+    """
+    status = COULD_NOT_AUDIT
+    with exits_raised():
+        try:
+            main(prog_name="gradaudit")
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else COULD_NOT_AUDIT
+        decide(status)
+        atexit._run_exitfuncs()
+        end_process(status)
 
 
 class _Program(click.Group):

@@ -13,6 +13,7 @@ from tests.gradaudit.conftest import Command
 STEPS = '''"""Steps and subjects that cannot be audited."""
 
 import os
+import posix
 import sys
 
 import keras
@@ -99,6 +100,10 @@ def interrupted():
 
 def leaves():
     os._exit(0)
+
+
+def leaves_past_python():
+    posix._exit(0)
 
 
 def restarts():
@@ -267,7 +272,7 @@ def test_an_interruption_is_no_verdict(steps: Path, command: Command):
     assert refusal(command, "steps.py:interrupted") == "Interrupted."
 
 
-@pytest.mark.parametrize("subject", ["leaves", "restarts"])
+@pytest.mark.parametrize("subject", ["leaves", "leaves_past_python", "restarts"])
 def test_a_subject_that_leaves_at_once_is_told(steps: Path, command: Command, subject: str):
     told = refusal(command, f"steps.py:{subject}")
 

@@ -221,6 +221,26 @@ def test_a_script_that_ends_itself_is_told_with_its_status(ending: str, told: st
     assert "train.py ends before its first train step, " + told in done.stderr
 
 
+def test_what_a_script_registers_for_its_end_does_not_change_the_status(tmp_path: Path) -> None:
+    written(tmp_path, "import atexit, os\natexit.register(lambda: os._exit(0))\natexit.register(print, 'its end')\n")
+    command = [sys.executable, "-m", "gradaudit", "run", "train.py"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "its end\n")
+    assert done.stderr.startswith("gradaudit: train.py ends without training")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_is_raised_past_all_who_catch_errors_in_a_script_is_told(tmp_path: Path) -> None:
+    written(tmp_path, "class Stop(BaseException):\n    pass\n\nraise Stop('enough')\n")
+
+    done = run(tmp_path, "train.py")
+
+    assert done.returncode == 2
+    assert "gradaudit: train.py ends before its first train step: Stop at train.py:4: enough" in done.stderr
+
+
 def test_a_script_that_is_not_there_and_a_step_that_cannot_be_traced_exit_with_2(tmp_path: Path) -> None:
     assert "There is no script nowhere.py" in run(tmp_path, "nowhere.py").stderr
     written(tmp_path, FIT + "model.fit(np.ones((8, 3)), np.ones((8, 1)))\n")
