@@ -65,14 +65,16 @@ class Events:
             self._watch.note_read(name)
 
     def _opened_to_be_written(self, path: str, flags: int, frame: FrameType) -> None:
-        is_anew = bool(flags & os.O_TRUNC) and not flags & os.O_EXCL
         if flags & os.O_EXCL:
             self._watch.note_asked(path)
-        elif not is_anew and flags & WRITING == os.O_WRONLY and not is_of(frame, "logging"):
-            self._watch.note_asked(path, Aspect.SIZE)  # where it is appended tells how large it was
-        elif not is_anew and flags & WRITING != os.O_WRONLY:
+        elif flags & os.O_TRUNC:
+            self._watch.note_written_anew(path)
+            return
+        elif flags & WRITING != os.O_WRONLY:
             self._watch.note_read(path)
-        self._watch.note_written(path, anew=is_anew)
+        elif not is_of(frame, "logging"):
+            self._watch.note_asked(path, Aspect.SIZE)  # where it is appended tells how large it was
+        self._watch.note_written(path, regardless=True)
 
     def _module_opened(self, path: str, flags: int) -> None:
         """What Python has made of a source before is no file that a person changes: the source is held."""
@@ -110,7 +112,7 @@ class Events:
                 self._watch.note_read(source)
             self._watch.note_asked(source)
             self._watch.note_written(source)
-            self._watch.note_written(target, anew=True)
+            self._watch.note_written_anew(target)
 
     def _linked(self, event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments

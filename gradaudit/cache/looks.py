@@ -84,10 +84,10 @@ class Look:
 
 
 def listing(folder: str) -> list[str] | None:
-    """What is in a folder, in order, folders with a slash; None where it cannot be listed."""
+    """What is in a folder, in the order of the system, folders with a slash; None where it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+            return [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
     except OSError:
         return None
 
@@ -106,4 +106,4 @@ def modules_found(folder: str, names: Iterable[str]) -> list[str] | None:
     inside = [
         (each, name) for each in found if each.endswith("/") for name in listing(os.path.join(folder, each)) or ()
     ]
-    return [*found, *(f"{each}{name}" for each, name in inside if name.startswith("__init__."))]
+    return [*found, *sorted(f"{each}{name}" for each, name in inside if name.startswith("__init__."))]

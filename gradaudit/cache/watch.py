@@ -72,20 +72,25 @@ class Watch:
         """A file is opened to be read."""
         self.read.update(self._looked_at(path))
 
-    def note_written(self, path: Any, *, anew: bool = False) -> None:
+    def note_written(self, path: Any, *, regardless: bool = False) -> None:
         """A file is opened to be written, or comes to be there, or is removed or changed.
 
-        If it is written `anew`, it does not matter what was there, and what is read of it from now on is its own.
+        It may be written `regardless` of what is there: then only what would keep it from that matters.
         """
         for name in self._looked_at(path):
-            folder = os.path.dirname(name)
-            self.note_asked(folder, Aspect.MODE)
-            if anew and name not in self.read and name not in self.asked:
+            self.note_asked(os.path.dirname(name), Aspect.MODE)
+            if regardless and name not in self.read and name not in self.asked:
                 self.taken_over.add(name)
-                self.made.update((name, _realpath(name)))
             else:
                 self.note_asked(name)
             self.written.add(name)
+
+    def note_written_anew(self, path: Any) -> None:
+        """A file is written from its beginning: what is read of it from now on is this process's own."""
+        for name in self._looked_at(path):
+            self.note_written(path, regardless=True)
+            if name not in self.read:
+                self.made.update((name, _realpath(name)))
 
     def note_made(self, path: Any) -> None:
         """A file or folder is made under a name that nobody has chosen."""
@@ -132,7 +137,8 @@ class Watch:
             return
         self.looks.setdefault(name, look)
         if any(flag & WRITING for flag in flags) and name not in self.written:
-            self.note_written(name, anew=bool(flags[0] & (os.O_TRUNC | os.O_EXCL)))
+            write = self.note_written_anew if flags[0] & (os.O_TRUNC | os.O_EXCL) else self.note_written
+            write(name)
         if any(flag & WRITING != os.O_WRONLY for flag in flags) and not self._is_made(name):
             self.read.add(name)
 
