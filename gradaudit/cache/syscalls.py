@@ -68,6 +68,8 @@ _ANSWER = struct.Struct("=QqiI")
 _CONTINUE = 1
 _HERE = -100
 """What stands for a folder that is the working one."""
+_MOST_MEMORIES = 64
+"""How many threads' memories are open at a time."""
 _OF_MODULES = (".py", ".pyc")
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
@@ -169,7 +171,10 @@ class Supervisor:
                 )
                 _, (listener,), _, _ = socket.recv_fds(connection, 1, 1)
             self._server = process
-            self._listen(listener)
+            try:
+                self._listen(listener)
+            finally:
+                os.close(listener)
 
     def _listen(self, listener: int) -> None:
         ready = select.poll()
@@ -225,6 +230,8 @@ class Supervisor:
     def _memory(self, thread: int, address: int, length: int) -> bytes:
         for _ in range(2):
             if thread not in self._memories:
+                if len(self._memories) == _MOST_MEMORIES:
+                    os.close(self._memories.pop(next(iter(self._memories))))
                 self._memories[thread] = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
             with suppress(OSError):
                 content = os.pread(self._memories[thread], length, address)
