@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import platform
+import re
 import select
 import socket
 import struct
@@ -18,6 +19,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gradaudit.cache.looks import Look
 from gradaudit.cache.software import is_covered, is_library
@@ -68,9 +70,10 @@ _ANSWER = struct.Struct("=QqiI")
 _CONTINUE = 1
 _HERE = -100
 """What stands for a folder that is the working one."""
-_MOST_MEMORIES = 64
-"""How many threads' memories are open at a time."""
 _OF_MODULES = (".py", ".pyc")
+_STATUS = re.compile(rb"^Tgid:\t(\d+)$.*^PPid:\t(\d+)$", re.MULTILINE | re.DOTALL)
+_NOBODY = 0
+"""In the place of a process: what has none of ours above it any more."""
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -113,12 +116,13 @@ def install_filter() -> None:
 
 def _listener(machine: str) -> int:
     library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
     program = b"".join(_program(machine))
     text = ctypes.create_string_buffer(program, len(program))
     filter_program = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(text))
-    arguments = (_SECCOMP[machine], _SET_FILTER, _NEW_LISTENER, filter_program)
-    if library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0:
-        listener = library.syscall(*arguments)
+    numbers = map(ctypes.c_ulong, (_SECCOMP[machine], _SET_FILTER, _NEW_LISTENER))
+    if library.prctl(_NO_NEW_PRIVILEGES, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0:
+        listener = library.syscall(*numbers, filter_program)
         if listener >= 0:
             return int(listener)
     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -144,9 +148,6 @@ class Supervisor:
         self._calls = _CALLS.get(platform.machine(), {})
         self._server: int | None = None
         self._opens: dict[int, Opens] = {}
-        self._owners: dict[int, int] = {}
-        """Of threads, the process below the server that they belong to, or the server itself."""
-        self._memories: dict[int, int] = {}
         self._waiting = socket.socket(socket.AF_UNIX)
         self._waiting.bind(f"\0{self.address}")
         self._waiting.listen(1)
@@ -160,7 +161,7 @@ class Supervisor:
         """What the server has opened, and a process that was forked from it; empty where nobody is supervised."""
         if self._server is None:
             return []
-        return [self._opens.setdefault(each, Opens()) for each in (self._server, process)]
+        return [self._opens.setdefault(each, Opens()) for each in (self._server, process, _NOBODY)]
 
     def _supervise(self) -> None:
         with self._waiting, suppress(OSError):
@@ -194,12 +195,13 @@ class Supervisor:
                 fcntl.ioctl(listener, _SEND, _ANSWER.pack(call, 0, 0, _CONTINUE))
 
     def _note(self, thread: int, call: str, arguments: list[int]) -> None:
-        opens = self._opens.setdefault(self._owner(thread), Opens())
+        opens = self._opens.setdefault(_NOBODY, Opens())
         try:
+            opens = self._opens.setdefault(self._owner(thread), Opens())
             if call in _UNHELD:
                 opens.unheld.setdefault(_UNHELD[call])
             elif call == "connect":
-                family = int.from_bytes(self._memory(thread, arguments[1], 2), "little")
+                family = int.from_bytes(_memory(thread, arguments[1], 2), "little")
                 if family in _INTERNET:
                     opens.unheld.setdefault("it uses the network")
             else:
@@ -215,41 +217,36 @@ class Supervisor:
         elif call in ("openat", "openat2"):
             folder, address, flags = ctypes.c_int(arguments[0]).value, arguments[1], arguments[2]
         if call == "openat2":
-            flags = int.from_bytes(self._memory(thread, flags, 8), "little")
-        path = os.fsdecode(self._text(thread, address))
+            flags = int.from_bytes(_memory(thread, flags, 8), "little")
+        path = os.fsdecode(_text(thread, address))
         if not os.path.isabs(path):
             path = os.path.join(os.readlink(f"/proc/{thread}/{'cwd' if folder == _HERE else f'fd/{folder}'}"), path)
         return path if ".." in path.split(os.sep) else os.path.normpath(path), flags & 0xFFFFFFFF
 
-    def _text(self, thread: int, address: int) -> bytes:
-        text = b""
-        while b"\0" not in text:  # no page is read that the text does not reach into
-            text += self._memory(thread, address + len(text), 4096 - (address + len(text)) % 4096)
-        return text.partition(b"\0")[0]
-
-    def _memory(self, thread: int, address: int, length: int) -> bytes:
-        for _ in range(2):
-            if thread not in self._memories:
-                if len(self._memories) == _MOST_MEMORIES:
-                    os.close(self._memories.pop(next(iter(self._memories))))
-                self._memories[thread] = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
-            with suppress(OSError):
-                content = os.pread(self._memories[thread], length, address)
-                if content:
-                    return content
-            os.close(self._memories.pop(thread))  # another process, with a number that was used before
-        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
-
     def _owner(self, thread: int) -> int:
-        if thread not in self._owners:
-            facts = dict(line.split(":\t", 1) for line in _lines(f"/proc/{thread}/status") if ":\t" in line)
-            process, parent = int(facts.get("Tgid", thread)), int(facts.get("PPid", 0))
-            is_own = process == self._server or parent in (self._server, 0)
-            self._owners[thread] = process if is_own else self._owner(parent)
-        return self._owners[thread]
+        """The process below the server that a thread belongs to, or the server itself; `_NOBODY`'s are counted to all.
+
+        Numbers of processes and threads are used again, so that none of it is remembered.
+        """
+        facts = _STATUS.search(Path(f"/proc/{thread}/status").read_bytes())
+        if facts is None:
+            return _NOBODY
+        process, parent = map(int, facts.groups())
+        if self._server in (process, parent):
+            return process
+        return self._owner(parent) if parent > 1 else _NOBODY
 
 
-def _lines(file: str) -> list[str]:
-    with suppress(OSError), open(file, encoding="utf-8", errors="replace") as lines:
-        return lines.read().splitlines()
-    return []
+def _memory(thread: int, address: int, length: int) -> bytes:
+    memory = os.open(f"/proc/{thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(memory, length, address) or b"\0"
+    finally:
+        os.close(memory)
+
+
+def _text(thread: int, address: int) -> bytes:
+    text = b""
+    while b"\0" not in text:  # no page is read that the text does not reach into
+        text += _memory(thread, address + len(text), 4096 - (address + len(text)) % 4096)
+    return text.partition(b"\0")[0]

@@ -70,7 +70,7 @@ def supervised(folder: Path, *arguments: str) -> tuple[Supervisor, int]:
 
 def test_every_way_to_open_a_file_is_told_with_what_was_there_before(folder: Path) -> None:
     supervisor, process = supervised(folder)
-    of_server, opens = supervisor.opens(process)
+    of_server, opens, _ = supervisor.opens(process)
     found = {path.removeprefix(f"{folder}/"): look.kind for path, look in opens.looks.items() if str(folder) in path}
 
     assert found == {
@@ -94,7 +94,7 @@ def test_every_way_to_open_a_file_is_told_with_what_was_there_before(folder: Pat
 
 def test_what_is_no_file_that_stays_is_told(folder: Path) -> None:
     supervisor, process = supervised(folder, "further")
-    _, opens = supervisor.opens(process)
+    _, opens, _ = supervisor.opens(process)
 
     assert list(opens.unheld) == ["it runs another program", "it uses the network", "it makes a special file"]
 
