@@ -57,8 +57,6 @@ class Events:
         name = os.fsdecode(path)
         if name.startswith(OF_THE_KERNEL):
             self._kernel_asked(frame, name)
-        elif is_import(frame):
-            self._module_opened(name, flags)
         elif flags & (WRITING | os.O_CREAT):
             self._opened_to_be_written(name, flags, frame)
         else:
@@ -75,11 +73,6 @@ class Events:
         elif not is_of(frame, "logging"):
             self._watch.note_asked(path, Aspect.SIZE)  # where it is appended tells how large it was
         self._watch.note_written(path, regardless=True)
-
-    def _module_opened(self, path: str, flags: int) -> None:
-        """What Python has made of a source before is no file that a person changes: the source is held."""
-        if not flags & WRITING and os.sep + "__pycache__" + os.sep not in path:
-            self._watch.note_read(path)
 
     def _scanned(self, event: str, frame: FrameType, arguments: tuple[Any, ...]) -> None:
         """Who goes through a folder himself may ask each entry for all that the system knows of it."""
@@ -104,15 +97,14 @@ class Events:
     def _made(self, _event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
         self._watch.note_made(arguments[0])
 
-    def _renamed(self, _event: str, frame: FrameType, arguments: tuple[Any, ...]) -> None:
-        if not is_import(frame):
-            source, target, *folders = arguments
-            self._require_no_folders(*folders)
-            if not self._watch.is_made(source) and os.path.abspath(os.fsdecode(source)) not in self._watch.written:
-                self._watch.note_read(source)
-            self._watch.note_asked(source)
-            self._watch.note_written(source)
-            self._watch.note_written_anew(target)
+    def _renamed(self, _event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
+        source, target, *folders = arguments
+        self._require_no_folders(*folders)
+        if not self._watch.is_made(source) and os.path.abspath(os.fsdecode(source)) not in self._watch.written:
+            self._watch.note_read(source)
+        self._watch.note_asked(source)
+        self._watch.note_written(source)
+        self._watch.note_written_anew(target)
 
     def _linked(self, event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments
@@ -122,11 +114,9 @@ class Events:
         self._watch.note_asked(target)
         self._watch.note_written(target)
 
-    def _changed(self, event: str, frame: FrameType, arguments: tuple[Any, ...]) -> None:
+    def _changed(self, event: str, _frame: FrameType, arguments: tuple[Any, ...]) -> None:
         """A file or folder is made, removed or changed, which goes wrong or not by what was there."""
         path, *others = arguments
-        if is_import(frame):
-            return  # where Python keeps what it has made of the sources
         if event != "os.truncate":
             self._require_no_folders(*others[-1:])
         self._watch.note_asked(path)

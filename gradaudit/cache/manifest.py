@@ -101,7 +101,7 @@ def manifest_of(
     _require_unchanged(watch)
     names = _names(watch)
     searched = _searched(watch, places)
-    sources = _module_files(watch)
+    sources = _module_files(watch) | watch.sources
     for file in (*sources, *_archives(searched[""])):
         watch.looks.setdefault(file, Look.at(file))
         watch.read.add(file)

@@ -6,6 +6,7 @@ in a process above them has noted it. See seccomp(2) and seccomp_unotify(2).
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import errno
 import fcntl
@@ -13,6 +14,7 @@ import os
 import platform
 import re
 import select
+import signal
 import socket
 import struct
 import threading
@@ -60,7 +62,8 @@ _UNHELD = {
     "mknod": "it makes a special file",
     "mknodat": "it makes a special file",
 }
-_NO_NEW_PRIVILEGES, _SET_FILTER, _NEW_LISTENER = 38, 1, 8
+_NO_NEW_PRIVILEGES, _SIGNAL_OF_PARENTS_END = 38, 1
+_SET_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
@@ -70,6 +73,7 @@ _ANSWER = struct.Struct("=QqiI")
 _CONTINUE = 1
 _HERE = -100
 """What stands for a folder that is the working one."""
+_LONGEST_PATH = 4096
 _OF_MODULES = (".py", ".pyc")
 _STATUS = re.compile(rb"^Tgid:\t(\d+)$.*^PPid:\t(\d+)$", re.MULTILINE | re.DOTALL)
 _NOBODY = 0
@@ -106,26 +110,44 @@ def install_filter() -> None:
     """
     machine = platform.machine()
     address = os.environ.get(ADDRESS)
-    if machine in _CALLS and address is not None:
+    if machine in _CALLS and address:
         with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.connect(f"\0{address}")
+            end_with_parent()
             listener = _listener(machine)
             socket.send_fds(connection, [b"."], [listener])
             os.close(listener)
 
 
 def _listener(machine: str) -> int:
+    """Install the filter; returns the descriptor by which the kernel tells.
+
+    Raises:
+        OSError: it cannot be installed.
+    """
     library = ctypes.CDLL(None, use_errno=True)
     library.syscall.restype = ctypes.c_long
     program = b"".join(_program(machine))
     text = ctypes.create_string_buffer(program, len(program))
     filter_program = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(text))
-    numbers = map(ctypes.c_ulong, (_SECCOMP[machine], _SET_FILTER, _NEW_LISTENER))
-    if library.prctl(_NO_NEW_PRIVILEGES, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0:
-        listener = library.syscall(*numbers, filter_program)
-        if listener >= 0:
-            return int(listener)
+    for is_privileged in (True, False):  # without privileges one has to renounce those of programs that it runs
+        if not is_privileged:
+            _control(library, _NO_NEW_PRIVILEGES, 1)
+        for flags in (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER):  # that signals do not disturb is of Linux 5.19
+            numbers = map(ctypes.c_ulong, (_SECCOMP[machine], _SET_FILTER, flags))
+            listener = library.syscall(*numbers, filter_program)
+            if listener >= 0:
+                return int(listener)
     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process with the one that has begun it, which its calls wait for."""
+    _control(ctypes.CDLL(None), _SIGNAL_OF_PARENTS_END, signal.SIGKILL)
+
+
+def _control(library: ctypes.CDLL, option: int, value: int) -> None:
+    library.prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0)))
 
 
 def _program(machine: str) -> Iterator[bytes]:
@@ -148,6 +170,7 @@ class Supervisor:
         self._calls = _CALLS.get(platform.machine(), {})
         self._server: int | None = None
         self._opens: dict[int, Opens] = {}
+        self._lock = threading.Lock()
         self._waiting = socket.socket(socket.AF_UNIX)
         self._waiting.bind(f"\0{self.address}")
         self._waiting.listen(1)
@@ -161,7 +184,8 @@ class Supervisor:
         """What the server has opened, and a process that was forked from it; empty where nobody is supervised."""
         if self._server is None:
             return []
-        return [self._opens.setdefault(each, Opens()) for each in (self._server, process, _NOBODY)]
+        with self._lock:
+            return [copy.deepcopy(self._opens.get(each, Opens())) for each in (self._server, process, _NOBODY)]
 
     def _supervise(self) -> None:
         with self._waiting, suppress(OSError):
@@ -170,12 +194,13 @@ class Supervisor:
                 process, _, _ = struct.unpack(
                     "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
                 )
-                _, (listener,), _, _ = socket.recv_fds(connection, 1, 1)
-            self._server = process
-            try:
-                self._listen(listener)
-            finally:
-                os.close(listener)
+                _, listeners, _, _ = socket.recv_fds(connection, 1, 1)
+            for listener in listeners:  # none, where it could not install the filter
+                self._server = process
+                try:
+                    self._listen(listener)
+                finally:
+                    os.close(listener)
 
     def _listen(self, listener: int) -> None:
         ready = select.poll()
@@ -190,7 +215,8 @@ class Supervisor:
                     return
                 continue  # the process has gone, or was interrupted meanwhile
             call, thread, _, number, _, _, *arguments = _NOTIFICATION.unpack(buffer)
-            self._note(thread, self._calls[number], arguments)
+            with self._lock:
+                self._note(thread, self._calls[number], arguments)
             with suppress(OSError):
                 fcntl.ioctl(listener, _SEND, _ANSWER.pack(call, 0, 0, _CONTINUE))
 
@@ -206,8 +232,8 @@ class Supervisor:
                     opens.unheld.setdefault("it uses the network")
             else:
                 opens.note(*self._opened(thread, call, arguments))
-        except OSError as error:
-            opens.unheld.setdefault(f"the kernel does not tell what it opens ({error.strerror})")
+        except Exception as error:  # noqa: BLE001  # whatever is wrong, the process waits for an answer
+            opens.unheld.setdefault(f"the kernel does not tell what it opens ({error})")
 
     def _opened(self, thread: int, call: str, arguments: list[int]) -> tuple[str, int]:
         """The path, and the flags."""
@@ -247,6 +273,6 @@ def _memory(thread: int, address: int, length: int) -> bytes:
 
 def _text(thread: int, address: int) -> bytes:
     text = b""
-    while b"\0" not in text:  # no page is read that the text does not reach into
+    while b"\0" not in text and len(text) <= _LONGEST_PATH:  # no page is read that the text does not reach into
         text += _memory(thread, address + len(text), 4096 - (address + len(text)) % 4096)
     return text.partition(b"\0")[0]

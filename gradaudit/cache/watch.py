@@ -5,9 +5,11 @@ What cannot be seen to its end is a reason to keep no answer.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +51,8 @@ class Watch:
     listings: dict[str, list[str] | None] = field(default_factory=dict)
     places_of_software: frozenset[str] = frozenset()
     """Where distributions are looked for, of which `software` tells."""
+    sources: set[str] = field(default_factory=set)
+    """The sources of what was run as Python had made it before."""
     modules: dict[str, dict[str, None]] = field(default_factory=dict)
     """The names of the modules that were looked for, by their package; those in none by ''."""
     places: dict[str, dict[str, dict[str, list[str] | None]]] = field(default_factory=dict)
@@ -127,8 +131,11 @@ class Watch:
 
     def note_opened(self, path: str, flags: Sequence[int], look: Look) -> None:
         """The kernel tells that a path was opened, and what there was just before."""
+        if _PYCACHE in path:
+            self._note_bytecode(path)
+            return
         name = self._kept(path)
-        if name is None or path.startswith(_NO_FILES) and not path.startswith("/dev/shm/") or _PYCACHE in path:
+        if name is None or path.startswith(_NO_FILES) and not path.startswith("/dev/shm/"):
             return
         if look.kind == "folder":
             is_sought = any(name in folders for folders in self.places.values()) or name in self.places_of_software
@@ -142,13 +149,20 @@ class Watch:
         if any(flag & WRITING != os.O_WRONLY for flag in flags) and not self._is_made(name):
             self.read.add(name)
 
+    def _note_bytecode(self, path: str) -> None:
+        """What Python has made of a source before is no file that a person changes: the source is held."""
+        with suppress(ValueError, NotImplementedError):
+            source = importlib.util.source_from_cache(path)
+            if os.path.exists(source):
+                self.sources.add(source)
+
     def note_unheld(self, reason: str) -> None:
         """Something is done of which the outcome may be another one next time."""
         self.unheld.setdefault(reason)
 
     def has_changed(self, path: str) -> bool:
         """Whether this process has written, made or removed what is at an absolute path, as far as it was told."""
-        return path in self.written or self._is_made(path)
+        return path in self.written or self._is_made(path) or _PYCACHE in f"{path}{os.sep}"
 
     def is_made(self, path: Any) -> bool:
         """Whether a path is in what this process has made for a time."""
@@ -167,7 +181,9 @@ class Watch:
     def _kept(self, path: Any) -> str | None:
         """The absolute path; None where nothing is to be kept of it. Links from what was made are followed."""
         name = self._absolute(path)
-        if name is not None and self._is_made(name):
+        if name is None or _PYCACHE in f"{name}{os.sep}":
+            return None
+        if self._is_made(name):
             name = _realpath(name)
             return None if self._is_made(name) else name
         return name

@@ -23,7 +23,7 @@ from gradaudit.cli.mishaps import (
     refuse,
     show_traceback,
 )
-from gradaudit.cli.terminal import end_process, print_text
+from gradaudit.cli.terminal import end_children, end_process, print_text
 from gradaudit.cli.trace import run, trace
 from gradaudit.exits import decide, exits_raised
 
@@ -40,6 +40,7 @@ def run_program() -> NoReturn:
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else COULD_NOT_AUDIT
         decide(status)
+        end_children()
         atexit._run_exitfuncs()
         end_process(status)
 

@@ -146,10 +146,15 @@ def end_process(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    if "multiprocessing" in sys.modules:
-        for child in sys.modules["multiprocessing"].active_children():  # nobody else would end them
-            child.terminate()
+    end_children()
     end_at_once(status)
+
+
+def end_children() -> None:
+    """End the processes that audited code has begun with `multiprocessing`, which waits for them at the end."""
+    if "multiprocessing" in sys.modules:
+        for child in sys.modules["multiprocessing"].active_children():
+            child.terminate()
 
 
 def say(message: str) -> None:

@@ -23,11 +23,11 @@ from typing import Any
 
 from gradaudit.cache.manifest import Manifest, Unheld, manifest_of
 from gradaudit.cache.process import watch_arguments
-from gradaudit.cache.syscalls import ADDRESS, Opens, Supervisor
+from gradaudit.cache.syscalls import ADDRESS, Opens, Supervisor, end_with_parent
 from gradaudit.cache.watching import stop_watching, watch
 from gradaudit.cli.asked import Run
 from gradaudit.cli.attempts import Outcome, attempt
-from gradaudit.cli.terminal import Terminal, end_process, standard_output_kept_clean
+from gradaudit.cli.terminal import Terminal, end_children, end_process, standard_output_kept_clean
 from gradaudit.errors import TraceError
 from gradaudit.exits import end_at_once
 from gradaudit.garbage import garbage_left_alone
@@ -201,6 +201,8 @@ def _work(
     """What a process does: make one audit, send what came of it, and end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the terminal interrupts all; one of them says so
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if places is not None:
+        end_with_parent()
     stop_watching()
     os.environ.clear()
     os.environ.update(command.environment)  # a server may be older than this command
@@ -208,6 +210,7 @@ def _work(
     with standard_output_kept_clean(), garbage_left_alone():
         watching = None if places is None else partial(_watching, command.environment, places, pipe)
         pipe.send(attempt(run, pipe.send, watching, **options))
+        end_children()
         atexit._run_exitfuncs()
         end_process(0)  # no thread of the audited code is waited for
 

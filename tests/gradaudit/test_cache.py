@@ -510,6 +510,38 @@ def compiled_from_another(source: Path) -> None:
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+REPLACED = """
+import sys
+
+class Settings:
+    heads = ["left"]
+
+sys.modules[__name__] = Settings
+"""
+
+
+def test_a_source_is_held_though_python_runs_what_it_made_of_it_before(toy: Path) -> None:
+    (toy / "settings.py").write_text(REPLACED, "utf-8")
+    (toy / "subjects.py").write_text(
+        "import settings\nimport toy\n\n\ndef subject():\n    return toy.subject({'targets': settings.heads})\n",
+        "utf-8",
+    )
+    command = [sys.executable, "-m", "gradaudit", "trace", "subjects.py:subject", "--cache", "kept"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def ended() -> tuple[int, bool]:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert "Not cached" not in done.stderr
+        return done.returncode, "answered from the cache" in done.stdout
+
+    assert [ended(), ended()] == [(1, False), (1, True)]
+    assert (toy / "__pycache__").is_dir()
+    (toy / "subjects.py").write_text((toy / "subjects.py").read_text("utf-8") + "# more\n", "utf-8")
+    assert [ended(), ended()] == [(1, False), (1, True)]
+    (toy / "settings.py").write_text(REPLACED.replace('"left"', '"left", "right"'), "utf-8")
+    assert ended() == (0, False)
+
+
 def test_what_is_written_anew_each_time_is_no_reason_to_ask_again(toy: Path, command: Command) -> None:
     (toy / "examiner.py").write_text(EXAMINER, "utf-8")
     (toy / "folder").mkdir()

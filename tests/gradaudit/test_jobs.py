@@ -45,6 +45,7 @@ set = { targets = ["left"] }
 ENDS = '''"""The toy, or the end of the process that audits it."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import time
@@ -61,6 +62,8 @@ def subject(config):
         case "late with an error":
             time.sleep(1)
             raise LookupError("no such corpus")
+        case "with children":
+            multiprocessing.Process(target=time.sleep, args=(1000,)).start()
         case "past Python":
             ctypes.CDLL(None)._exit(3)
         case "killed":
@@ -159,6 +162,16 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(ends: Path, comman
     first, *others = ended.messages.replace(PRINTED, "").splitlines()
     assert first.startswith(f"gradaudit: second: The process that audits it {told}")
     assert others == ["gradaudit: third: The gate fails: 2 disconnected."]
+
+
+@pytest.mark.parametrize("more", [[], ["--jobs", "2"]])
+def test_the_children_of_a_subject_keep_no_command_waiting(ends: Path, more: list[str]) -> None:
+    asked(ends, "with children")
+    command = [sys.executable, "-m", "gradaudit", "trace", "--scenario", "first", "--scenario", "second", *more]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+    assert ended.returncode == 0
+    assert "All 6 variables learn" in ended.stdout
 
 
 def test_a_server_that_dies_is_no_interruption(toy: Path) -> None:
