@@ -191,11 +191,11 @@ class Supervisor:
         with self._waiting, suppress(OSError):
             connection, _ = self._waiting.accept()
             with connection:
-                process, _, _ = struct.unpack(
+                process, user, _ = struct.unpack(
                     "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
                 )
                 _, listeners, _, _ = socket.recv_fds(connection, 1, 1)
-            for listener in listeners:  # none, where it could not install the filter
+            for listener in listeners if user == os.getuid() else ():  # none, where no filter could be installed
                 self._server = process
                 try:
                     self._listen(listener)
