@@ -54,7 +54,7 @@ def module_of(frame: FrameType) -> str:
 
 def is_of(frame: FrameType, package: str) -> bool:
     """Whether a frame runs code of this module or package of Python's own."""
-    return module_of(frame).partition(".")[0] == package and is_library(frame.f_code.co_filename)
+    return module_of(frame).partition(".")[0] == package and is_of_python(frame.f_code.co_filename)
 
 
 def is_import(frame: FrameType) -> bool:

@@ -1,6 +1,6 @@
 """What processes open, as the kernel tells it, of Python and of compiled libraries alike (seccomp's user notification).
 
-A process that has `installed` the filter, and all that come from it, stand still at each such call until a `Supervisor`
+A process that has installed the filter, and all that come from it, stand still at each such call until a `Supervisor`
 in a process above them has noted it. See seccomp(2) and seccomp_unotify(2).
 """
 

@@ -46,15 +46,7 @@ _TAKES_OPERANDS_WHOLE = (
         "trace",
     ),
     *("cross_entropy", "gather({0}, {1}", "gather_nd", "embedding_lookup", "segment_sum", "scatter", "boolean_mask"),
-    *(
-        "straight_through",
-        "left_only",
-        "zeros_for_right",
-        "gradient_for_both",
-        "choosing",
-        "numpy_function",
-        "categorical",
-    ),
+    *("straight_through", "left_only", "zeros_for_right", "gradient_for_both", "numpy_function", "categorical"),
 )
 
 
@@ -96,7 +88,7 @@ KINDS: tuple[Kind, ...] = (
         "tf.math.cumprod(tf.tanh({0}), axis=1)",
         "tf.sort({0})",
         "tf.math.top_k({0}, 4).values",
-        "filled(tf.linalg.band_part({0}, 0, -1))",
+        "tf.linalg.band_part({0}, 0, -1)",
         "tf.linalg.inv(tf.eye(4, dtype=tf.float64) * 8.0 + tf.tanh({0}))",
         "tf.signal.irfft(tf.signal.rfft({0}))",
         "tf.identity({0})",
@@ -159,8 +151,6 @@ KINDS: tuple[Kind, ...] = (
         "left_only({0}, {1})",
         "zeros_for_right({0}, {1})",
         "gradient_for_both({0}, {1})",
-        "choosing({0}, {1}, True, False)",
-        "choosing({0}, {1}, False, True)",
         "{0} * tf.zeros_like({1}) + {1}",
         "{0} * tf.cast({1} > 0.0, tf.float64)",
     ),
@@ -193,7 +183,7 @@ KINDS: tuple[Kind, ...] = (
     *_kinds("mv->v", "tf.linalg.matvec({0}, {1})"),
     *_kinds("vv->m", "tf.tensordot({0}, {1}, 0)", "{0}[:, tf.newaxis] + {1}[tf.newaxis]"),
     *_kinds("vvvv->m", "tf.stack([{0}, {1}, {2}, {3}])"),
-    *_kinds("v->m", "filled(tf.linalg.diag({0}))", "tf.tile({0}[tf.newaxis], [4, 1])", "tf.broadcast_to({0}, [4, 4])"),
+    *_kinds("v->m", "tf.linalg.diag({0})", "tf.tile({0}[tf.newaxis], [4, 1])", "tf.broadcast_to({0}, [4, 4])"),
     *_kinds("v->v", "tf.tanh({0})", "tf.nn.softmax({0})", "tf.cumsum({0}, reverse=True)", "tf.square({0})"),
     *_kinds("vv->v", "{0} + {1}", "{0} * {1}", "{0} - {1}"),
     *_kinds("v->s", "tf.reduce_sum({0})", "tf.reduce_prod({0})", "tf.norm({0} + 0.1)"),
@@ -275,10 +265,6 @@ def difference(left, right):
 def padded(value, paddings):
     return tf.pad(value, paddings)
 """,
-    "filled": """
-def filled(value):
-    return value
-""",
     "imaginary": """
 def imaginary(value):
     return value
@@ -305,17 +291,6 @@ def left_only(left, right):
 @tf.custom_gradient
 def zeros_for_right(left, right):
     return left * right, lambda upstream: (upstream * right, tf.zeros_like(right))
-""",
-    "choosing": """
-def choosing(left, right, reads_left, reads_right):
-    @tf.custom_gradient
-    def product(left, right):
-        def gradient(upstream):
-            return upstream * right if reads_left else None, upstream * left if reads_right else tf.zeros_like(right)
-
-        return left * right, gradient
-
-    return product(left, right)
 """,
     "gradient_for_both": """
 @tf.custom_gradient

@@ -37,8 +37,7 @@ branches: a condition gives a random mixture of all its branches, so that branch
     conditions on one value, and one branch forwards and another one backwards.
 rounds: how often a loop goes round is random, and so is what it starts with, goes through or makes row by row, and
     what is stored in a TensorArray.
-elements: of ops that take their operands whole, each element of an operand is made to depend on all of them, and of
-    the result where the op leaves some of its elements zero.
+elements: of ops that take their operands whole, each element of an operand is made to depend on all of them.
 all elements: of every op, and what a gradient inside a loss is, is random; a limit only where one is asked for there,
     because the indices and values with which loops and functions are differentiated are none that are constant.
 """
@@ -170,7 +169,6 @@ class _Hooks:
             "loosened": self._loosened,
             "mask": self._mask,
             "difference": self._difference,
-            "filled": self._filled,
             "imaginary": self._imaginary,
             "padded": self._padded,
             "rounded": self._rounded,
@@ -217,10 +215,6 @@ class _Hooks:
 
     def _difference(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         return left - right * (1.0 + self._is_on("arithmetic") * (self._factors(right) - 1.0))
-
-    def _filled(self, value: tf.Tensor) -> tf.Tensor:
-        """What is zero in part for good, as off a diagonal, with something of all elements in each."""
-        return value + self._is_on("elements") * tf.reduce_sum(value * self._factors(value))
 
     def _imaginary(self, value: tf.Tensor) -> tf.Tensor:
         """An imaginary part that is not just the real one: `(x + ix)**4` has none."""

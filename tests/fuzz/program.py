@@ -217,7 +217,7 @@ class _Source:
         self._add(1, "", f"return Subject(step, [{specs}], variables=[{names}])")
         body = "\n".join(self._lines)
         hooks = (
-            {"mask", "difference", "filled", "imaginary", "padded", "rounded", "stored", "straight_through"}
+            {"mask", "difference", "imaginary", "padded", "rounded", "stored", "straight_through"}
             if self._loosened
             else set()
         )

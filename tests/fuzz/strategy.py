@@ -159,7 +159,7 @@ class _Writer:
     def _function(self, pool: _Pool, depth: int) -> Function:
         decorator = self._pick([_DECORATORS[0]] * 4 + list(_DECORATORS))
         types = self._types(pool)
-        calls = [tuple(self._read(pool, kind) for kind in types) for _ in range(self._chance(1, 2))]
+        calls = [tuple(self._read(pool, kind) for kind in types) for _ in range(self._rarely(2, 5))]
         inner = _Pool(pool)
         parameters = self._made(inner, types)
         self._parameters.update(parameters)
